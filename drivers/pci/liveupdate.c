@@ -1,0 +1,1366 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * PCI core support for live update
+ */
+
+/**
+ * DOC: PCI Live Update
+ *
+ * A PCI function that a user drives through a preserved file goes through a
+ * kexec with its bus mastering on, in D0, without a reset, and so does every
+ * bridge above it. The PCI core keeps the record of which functions and bridges
+ * these are and who they are; what the user of the function sees is the business
+ * of the file's handler (for vfio cdevs, drivers/vfio/pci/vfio_pci_liveupdate.c).
+ *
+ * In the old kernel a handler calls pci_liveupdate_preserve() for the function,
+ * pci_liveupdate_freeze() when the kexec is certain and the matching
+ * pci_liveupdate_unfreeze() and pci_liveupdate_unpreserve() when it is called
+ * off. From preserve on the function and the bridges above it stay in D0 and
+ * sysfs refuses what would disturb them. A frozen device keeps Bus Master when
+ * pci_device_shutdown() clears it everywhere else.
+ *
+ * In the new kernel a device is looked up in the record before the first write
+ * to its configuration space, and then compared with the record. If it is the
+ * recorded one it is *incoming*: its Bus Master and enable state are adopted
+ * instead of set, and it stays in D0. If it is not, it is *lost*: stopped, never
+ * handed out. pci_liveupdate_finish() makes an incoming function an ordinary
+ * one; pci_liveupdate_abandon() does the same for one that nobody came for,
+ * after having stopped and reset it. Bridges stay incoming until the last file
+ * of the FLB is finished.
+ *
+ * What is refused, because the promise could not be kept: virtual functions and
+ * functions with virtual functions enabled; display and USB controllers;
+ * anything not in D0; anything below a host controller or a bridge that its
+ * driver takes down at shutdown; anything that is being removed.
+ *
+ * Preserving keeps bus mastering on and nothing else: this file does not keep
+ * the IOMMU translating. Until that is handed over too the user has to keep the
+ * device's DMA engines idle over the kexec.
+ *
+ * Lock order::
+ *
+ *   LUO session mutex
+ *     LUO file mutex
+ *       vfio_device_set.lock
+ *         pci_liveupdate_lock
+ *           runtime PM locks, pci_lock
+ *
+ *   pci_rescan_remove_lock
+ *     LUO FLB incoming lock
+ *       pci_liveupdate_lock
+ *
+ * The FLB's callbacks run with the FLB's lock held, hence nothing here calls
+ * into LUO with pci_liveupdate_lock held, and nothing here takes the device
+ * lock (a reset only tries it) or pci_rescan_remove_lock.
+ */
+
+#define pr_fmt(fmt) "PCI: liveupdate: " fmt
+
+#include <linux/cleanup.h>
+#include <linux/err.h>
+#include <linux/io.h>
+#include <linux/kexec.h>
+#include <linux/kexec_handover.h>
+#include <linux/kho_block.h>
+#include <linux/list.h>
+#include <linux/liveupdate.h>
+#include <linux/mutex.h>
+#include <linux/panic.h>
+#include <linux/pci.h>
+#include <linux/pci_liveupdate.h>
+#include <linux/platform_device.h>
+#include <linux/pm_runtime.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/sysfs.h>
+#include <linux/xarray.h>
+
+#include "liveupdate.h"
+#include "pci.h"
+
+/* Last: pci.h includes trace events of others. */
+#define CREATE_TRACE_POINTS
+#include <trace/events/pci_liveupdate.h>
+
+/* Towards the next kernel. */
+enum pci_liveupdate_out {
+	PCI_LU_OUT_NONE,
+	PCI_LU_OUT_PRESERVED,
+	PCI_LU_OUT_FROZEN,
+};
+
+/* From the previous kernel. */
+enum pci_liveupdate_in {
+	PCI_LU_IN_NONE,
+	PCI_LU_IN_INCOMING,
+	PCI_LU_IN_RETRIEVED,
+	PCI_LU_IN_LOST,
+};
+
+/**
+ * struct pci_dev_liveupdate - Live update state of one pci_dev.
+ * @dev:    The device.
+ * @node:   Entry in pci_liveupdate_outgoing.devices while preserved.
+ * @out:    State towards the next kernel.
+ * @in:     State from the previous kernel.
+ * @users:  How many preserved functions need this device (1 for a function).
+ * @frozen: How many of @users are frozen.
+ * @rec:    The record for the next kernel, with PCI_LU_OUT_PRESERVED.
+ * @slot:   Where @rec is kept in KHO memory.
+ * @was:    The record from the previous kernel.
+ *
+ * A bridge can be incoming for one function and outgoing for another, so both
+ * directions have a state of their own. Allocated when first needed, freed with
+ * the pci_dev. All fields are protected by pci_liveupdate_lock; @out and @in may
+ * be read without it by whoever can live with an answer that is about to change.
+ */
+struct pci_dev_liveupdate {
+	struct pci_dev *dev;
+	struct list_head node;
+	enum pci_liveupdate_out out;
+	enum pci_liveupdate_in in;
+	unsigned int users;
+	unsigned int frozen;
+	struct pci_dev_ser rec;
+	struct pci_dev_ser *slot;
+	struct pci_dev_ser was;
+};
+
+/* Protects everything below and all of struct pci_dev_liveupdate. */
+static DEFINE_MUTEX(pci_liveupdate_lock);
+
+static struct {
+	struct pci_ser *ser;
+	struct kho_block_set set;
+	struct list_head devices;
+	unsigned int nr_devices;
+} pci_liveupdate_outgoing = {
+	.devices = LIST_HEAD_INIT(pci_liveupdate_outgoing.devices),
+};
+
+static struct {
+	struct pci_ser *ser;
+	struct kho_block_set set;
+	struct xarray records;
+} pci_liveupdate_incoming;
+
+static unsigned long pci_liveupdate_key(u32 domain, u16 bdf)
+{
+	return (unsigned long)domain << 16 | bdf;
+}
+
+static u16 pci_liveupdate_bdf(struct pci_dev *dev)
+{
+	return PCI_DEVID(dev->bus->number, dev->devfn);
+}
+
+/* ---- The record, as input ------------------------------------------------ */
+
+/**
+ * pci_liveupdate_check_ser - Check the root of the incoming records.
+ * @ser: What the previous kernel wrote.
+ *
+ * Return: NULL if it can be used, else what is wrong with it.
+ */
+const char *pci_liveupdate_check_ser(const struct pci_ser *ser)
+{
+	if (!ser->devices_pa || !IS_ALIGNED(ser->devices_pa, PAGE_SIZE))
+		return "address of the records";
+	if (!ser->nr_devices)
+		return "number of records";
+	if (ser->entry_size != sizeof(struct pci_dev_ser))
+		return "size of a record";
+	if (memchr_inv(ser->reserved, 0, sizeof(ser->reserved)))
+		return "reserved field";
+	return NULL;
+}
+
+/**
+ * pci_liveupdate_check_dev_ser - Check one incoming record.
+ * @rec: What the previous kernel wrote.
+ *
+ * Only looks at the record itself, not at the device.
+ *
+ * Return: NULL if it can be used, else the name of the field that is wrong.
+ */
+const char *pci_liveupdate_check_dev_ser(const struct pci_dev_ser *rec)
+{
+	if (rec->kind != PCI_SER_FUNCTION && rec->kind != PCI_SER_BRIDGE)
+		return "kind";
+	if (rec->hdr_type != (rec->kind == PCI_SER_BRIDGE ?
+			      PCI_HEADER_TYPE_BRIDGE : PCI_HEADER_TYPE_NORMAL))
+		return "header type";
+	if (!(rec->groups & PCI_SER_GROUP_IDENTITY))
+		return "groups";
+	if (rec->flags & ~PCI_SER_FLAGS)
+		return "flags";
+	if (!(rec->flags & PCI_SER_F_FROZEN))
+		return "frozen flag";
+	if (!rec->vendor || rec->vendor == 0xffff)
+		return "vendor";
+	if (rec->class >> 24)
+		return "class";
+	if (rec->serial && !(rec->flags & PCI_SER_F_SERIAL))
+		return "serial number";
+	if (!rec->refcount ||
+	    (rec->kind == PCI_SER_FUNCTION && rec->refcount != 1))
+		return "reference count";
+	if (strnlen(rec->driver, sizeof(rec->driver)) == sizeof(rec->driver))
+		return "driver";
+	if (rec->kind == PCI_SER_FUNCTION && !rec->driver[0])
+		return "driver";
+	if (rec->reserved0 || rec->reserved1)
+		return "reserved field";
+	/* Room that a group of a later kernel may have claimed is not ours. */
+	if (!(rec->groups & ~PCI_SER_GROUPS) &&
+	    memchr_inv(rec->reserved, 0, sizeof(rec->reserved)))
+		return "reserved field";
+	return NULL;
+}
+
+/**
+ * pci_liveupdate_compare - Compare a device with its record.
+ * @rec: The record.
+ * @now: What the device reads as, in the same form.
+ * @old: Returns the recorded value of the field that differs.
+ * @new: Returns its present value.
+ *
+ * Return: NULL if it is the same device, else the name of the field.
+ */
+const char *pci_liveupdate_compare(const struct pci_dev_ser *rec,
+				   const struct pci_dev_ser *now,
+				   u64 *old, u64 *new)
+{
+#define PCI_LU_COMPARE(_field, _name)		\
+	do {					\
+		*old = rec->_field;		\
+		*new = now->_field;		\
+		if (*old != *new)		\
+			return _name;		\
+	} while (0)
+
+	PCI_LU_COMPARE(vendor, "vendor");
+	PCI_LU_COMPARE(device, "device");
+	PCI_LU_COMPARE(hdr_type, "header type");
+	PCI_LU_COMPARE(class, "class");
+	PCI_LU_COMPARE(revision, "revision");
+	PCI_LU_COMPARE(subsystem_vendor, "subsystem vendor");
+	PCI_LU_COMPARE(subsystem_device, "subsystem device");
+	PCI_LU_COMPARE(serial, "serial number");
+	return NULL;
+#undef PCI_LU_COMPARE
+}
+
+static void pci_liveupdate_identify(struct pci_dev *dev, struct pci_dev_ser *rec)
+{
+	rec->domain = pci_domain_nr(dev->bus);
+	rec->bdf = pci_liveupdate_bdf(dev);
+	rec->kind = pci_is_bridge(dev) ? PCI_SER_BRIDGE : PCI_SER_FUNCTION;
+	rec->hdr_type = dev->hdr_type;
+	rec->groups = PCI_SER_GROUP_IDENTITY;
+	rec->vendor = dev->vendor;
+	rec->device = dev->device;
+	rec->subsystem_vendor = dev->subsystem_vendor;
+	rec->subsystem_device = dev->subsystem_device;
+	rec->class = dev->class;
+	rec->revision = dev->revision;
+	rec->serial = pci_get_dsn(dev);
+	if (rec->serial)
+		rec->flags |= PCI_SER_F_SERIAL;
+	if (dev->broken_intx_masking)
+		rec->flags |= PCI_SER_F_INTX_BROKEN;
+}
+
+/* ---- FLB ------------------------------------------------------------------ */
+
+static int pci_liveupdate_flb_preserve(struct liveupdate_flb_op_args *args)
+{
+	struct pci_ser *ser;
+
+	ser = kho_alloc_preserve(sizeof(*ser));
+	if (IS_ERR(ser))
+		return PTR_ERR(ser);
+
+	guard(mutex)(&pci_liveupdate_lock);
+	ser->entry_size = sizeof(struct pci_dev_ser);
+	kho_block_set_init(&pci_liveupdate_outgoing.set,
+			   sizeof(struct pci_dev_ser));
+	pci_liveupdate_outgoing.ser = ser;
+
+	args->data = virt_to_phys(ser);
+	args->obj = &pci_liveupdate_outgoing;
+	return 0;
+}
+
+static void pci_liveupdate_flb_unpreserve(struct liveupdate_flb_op_args *args)
+{
+	guard(mutex)(&pci_liveupdate_lock);
+	WARN_ON_ONCE(pci_liveupdate_outgoing.nr_devices);
+	kho_block_set_destroy(&pci_liveupdate_outgoing.set);
+	kho_unpreserve_free(pci_liveupdate_outgoing.ser);
+	pci_liveupdate_outgoing.ser = NULL;
+}
+
+static int pci_liveupdate_index(void)
+{
+	struct kho_block_set_it it;
+	struct pci_dev_ser *rec, *old;
+	unsigned int nr = 0;
+
+	kho_block_set_it_init(&it, &pci_liveupdate_incoming.set);
+	while ((rec = kho_block_set_it_read_entry(&it))) {
+		nr++;
+		old = xa_store(&pci_liveupdate_incoming.records,
+			       pci_liveupdate_key(rec->domain, rec->bdf),
+			       rec, GFP_KERNEL);
+		if (xa_is_err(old))
+			return xa_err(old);
+		/* Which of the two is right cannot be told: both are wrong. */
+		if (old)
+			rec->kind = 0;
+	}
+
+	return nr == pci_liveupdate_incoming.ser->nr_devices ? 0 : -EINVAL;
+}
+
+/*
+ * A record that is wrong loses its device. But if the records as a whole cannot
+ * be read there are devices that write to memory, and nobody knows which.
+ */
+static int pci_liveupdate_flb_retrieve(struct liveupdate_flb_op_args *args)
+{
+	struct pci_ser *ser = phys_to_virt(args->data);
+	const char *bad;
+	int err;
+
+	guard(mutex)(&pci_liveupdate_lock);
+
+	bad = pci_liveupdate_check_ser(ser);
+	if (bad)
+		panic("PCI: liveupdate: the records of the preserved devices are unusable (%s); power cycle the host to stop the devices",
+		      bad);
+
+	xa_init(&pci_liveupdate_incoming.records);
+	kho_block_set_init(&pci_liveupdate_incoming.set,
+			   sizeof(struct pci_dev_ser));
+	pci_liveupdate_incoming.ser = ser;
+	err = kho_block_set_restore(&pci_liveupdate_incoming.set, ser->devices_pa);
+	if (!err)
+		err = pci_liveupdate_index();
+	if (err)
+		panic("PCI: liveupdate: the records of the preserved devices are unusable (%pe); power cycle the host to stop the devices",
+		      ERR_PTR(err));
+
+	args->obj = &pci_liveupdate_incoming;
+	return 0;
+}
+
+static void pci_liveupdate_release_bridge(struct pci_dev *dev)
+{
+	struct pci_dev_liveupdate *lu = dev->liveupdate;
+
+	if (!lu || lu->in != PCI_LU_IN_INCOMING)
+		return;
+
+	WRITE_ONCE(lu->in, PCI_LU_IN_NONE);
+	/* The port driver has a count of its own, if it is there. */
+	if (atomic_read(&dev->enable_cnt) > 1)
+		atomic_dec(&dev->enable_cnt);
+	pm_runtime_put(&dev->dev);
+	trace_pci_liveupdate_step(dev, "finish", 0);
+}
+
+static void pci_liveupdate_flb_finish(struct liveupdate_flb_op_args *args)
+{
+	struct pci_dev_ser *rec;
+	unsigned long key;
+
+	guard(mutex)(&pci_liveupdate_lock);
+
+	xa_for_each(&pci_liveupdate_incoming.records, key, rec) {
+		struct pci_dev *dev __free(pci_dev_put) =
+			pci_get_domain_bus_and_slot(rec->domain,
+						    PCI_BUS_NUM(rec->bdf),
+						    rec->bdf & 0xff);
+
+		if (dev && pci_is_bridge(dev))
+			pci_liveupdate_release_bridge(dev);
+	}
+
+	xa_destroy(&pci_liveupdate_incoming.records);
+	kho_block_set_destroy(&pci_liveupdate_incoming.set);
+	kho_restore_free(pci_liveupdate_incoming.ser);
+	pci_liveupdate_incoming.ser = NULL;
+}
+
+static const struct liveupdate_flb_ops pci_liveupdate_flb_ops = {
+	.preserve = pci_liveupdate_flb_preserve,
+	.unpreserve = pci_liveupdate_flb_unpreserve,
+	.retrieve = pci_liveupdate_flb_retrieve,
+	.finish = pci_liveupdate_flb_finish,
+	.owner = THIS_MODULE,
+};
+
+static struct liveupdate_flb pci_liveupdate_flb = {
+	.ops = &pci_liveupdate_flb_ops,
+	.compatible = PCI_LUO_FLB_COMPATIBLE,
+};
+
+/**
+ * pci_liveupdate_register_flb - Make a file handler depend on the PCI records.
+ * @fh: A registered file handler whose files stand for PCI functions.
+ *
+ * Must have been called before a file of @fh can be preserved.
+ *
+ * Return: 0, or what liveupdate_register_flb() returns.
+ */
+int pci_liveupdate_register_flb(struct liveupdate_file_handler *fh)
+{
+	return liveupdate_register_flb(fh, &pci_liveupdate_flb);
+}
+EXPORT_SYMBOL_GPL(pci_liveupdate_register_flb);
+
+/**
+ * pci_liveupdate_unregister_flb - Undo pci_liveupdate_register_flb().
+ * @fh: The file handler.
+ */
+void pci_liveupdate_unregister_flb(struct liveupdate_file_handler *fh)
+{
+	liveupdate_unregister_flb(fh, &pci_liveupdate_flb);
+}
+EXPORT_SYMBOL_GPL(pci_liveupdate_unregister_flb);
+
+/* ---- Old kernel ------------------------------------------------------------ */
+
+static int pci_liveupdate_refuse(struct pci_dev *dev, int err, const char *why)
+{
+	pci_info(dev, "live update: not preserved: %s\n", why);
+	trace_pci_liveupdate_step(dev, "preserve", err);
+	return err;
+}
+
+/*
+ * Find a parent of the host bridge that goes down at shutdown: a controller that
+ * is a PCI device itself (VMD), or a platform driver with a shutdown hook.
+ */
+static bool pci_liveupdate_host_goes_down(struct pci_dev *dev)
+{
+	struct device *parent = pci_find_host_bridge(dev->bus)->dev.parent;
+
+	for (; parent; parent = parent->parent) {
+		if (dev_is_pci(parent))
+			return true;
+		if (!parent->driver)
+			continue;
+		if (parent->driver->shutdown)
+			return true;
+		if (dev_is_platform(parent) &&
+		    to_platform_driver(parent->driver)->shutdown)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The port driver's shutdown hook turns off its services and leaves the port
+ * itself alone. Of any other bridge driver nothing is known.
+ */
+static bool pci_liveupdate_bridge_goes_down(struct pci_dev *bridge)
+{
+	struct pci_driver *drv = pci_dev_driver(bridge);
+
+	return drv && drv->shutdown && strcmp(drv->name, "pcieport");
+}
+
+static bool pci_liveupdate_going_away(struct pci_dev *dev)
+{
+	return !pci_dev_is_added(dev) || pci_dev_is_disconnected(dev) ||
+	       !device_is_registered(&dev->dev);
+}
+
+static int pci_liveupdate_check(struct pci_dev *dev)
+{
+	struct pci_dev *bridge;
+
+	if (dev->is_virtfn)
+		return pci_liveupdate_refuse(dev, -EOPNOTSUPP,
+					     "it is a virtual function");
+	if (dev->hdr_type != PCI_HEADER_TYPE_NORMAL)
+		return pci_liveupdate_refuse(dev, -EINVAL,
+					     "it is not an ordinary function");
+	if (pci_num_vf(dev))
+		return pci_liveupdate_refuse(dev, -ENOTEMPTY,
+					     "it has virtual functions enabled");
+	if (dev->class >> 16 == PCI_BASE_CLASS_DISPLAY)
+		return pci_liveupdate_refuse(dev, -EPERM,
+					     "it is a display controller");
+	if (dev->class >> 8 == PCI_CLASS_SERIAL_USB)
+		return pci_liveupdate_refuse(dev, -EPERM,
+					     "it is a USB controller");
+	if (pci_liveupdate_going_away(dev))
+		return pci_liveupdate_refuse(dev, -ENODEV,
+					     "it is being removed");
+	if (dev->current_state != PCI_D0)
+		return pci_liveupdate_refuse(dev, -ESHUTDOWN, "it is not in D0");
+	if (pci_liveupdate_host_goes_down(dev))
+		return pci_liveupdate_refuse(dev, -EXDEV,
+					     "its host controller goes down at shutdown");
+
+	for (bridge = pci_upstream_bridge(dev); bridge;
+	     bridge = pci_upstream_bridge(bridge)) {
+		if (bridge->hdr_type != PCI_HEADER_TYPE_BRIDGE ||
+		    !pci_is_pcie(bridge) ||
+		    pci_pcie_type(bridge) == PCI_EXP_TYPE_PCI_BRIDGE ||
+		    pci_pcie_type(bridge) == PCI_EXP_TYPE_PCIE_BRIDGE)
+			return pci_liveupdate_refuse(dev, -EXDEV,
+						     "a bridge above it is not a PCIe port");
+		if (pci_liveupdate_going_away(bridge))
+			return pci_liveupdate_refuse(dev, -ENODEV,
+						     "a bridge above it is being removed");
+		if (bridge->current_state != PCI_D0)
+			return pci_liveupdate_refuse(dev, -ESHUTDOWN,
+						     "a bridge above it is not in D0");
+		if (pci_liveupdate_bridge_goes_down(bridge))
+			return pci_liveupdate_refuse(dev, -EXDEV,
+						     "a bridge above it goes down at shutdown");
+	}
+
+	return 0;
+}
+
+static struct pci_dev_liveupdate *pci_liveupdate_get(struct pci_dev *dev)
+{
+	struct pci_dev_liveupdate *lu = dev->liveupdate;
+
+	lockdep_assert_held(&pci_liveupdate_lock);
+
+	if (lu)
+		return lu;
+
+	lu = kzalloc_obj(*lu);
+	if (!lu)
+		return NULL;
+
+	lu->dev = dev;
+	INIT_LIST_HEAD(&lu->node);
+	/* Pairs with the reads in the predicates at the end of the file. */
+	smp_store_release(&dev->liveupdate, lu);
+	return lu;
+}
+
+/* The blocks are preserved memory: write all records to them, in list order. */
+static void pci_liveupdate_write(void)
+{
+	struct pci_dev_liveupdate *lu;
+	struct kho_block_set_it it;
+
+	kho_block_set_shrink(&pci_liveupdate_outgoing.set,
+			     pci_liveupdate_outgoing.nr_devices);
+	kho_block_set_clear(&pci_liveupdate_outgoing.set);
+	kho_block_set_it_init(&it, &pci_liveupdate_outgoing.set);
+	list_for_each_entry(lu, &pci_liveupdate_outgoing.devices, node) {
+		lu->slot = kho_block_set_it_reserve_entry(&it);
+		if (WARN_ON_ONCE(!lu->slot))
+			return;
+		*lu->slot = lu->rec;
+	}
+
+	pci_liveupdate_outgoing.ser->nr_devices =
+		pci_liveupdate_outgoing.nr_devices;
+	pci_liveupdate_outgoing.ser->devices_pa =
+		kho_block_set_head_pa(&pci_liveupdate_outgoing.set);
+}
+
+static int pci_liveupdate_preserve_one(struct pci_dev *dev)
+{
+	struct pci_dev_liveupdate *lu = pci_liveupdate_get(dev);
+	int err;
+
+	if (!lu)
+		return -ENOMEM;
+
+	if (!lu->users) {
+		err = kho_block_set_grow(&pci_liveupdate_outgoing.set,
+					 pci_liveupdate_outgoing.nr_devices + 1);
+		if (err)
+			return err;
+
+		memset(&lu->rec, 0, sizeof(lu->rec));
+		pci_liveupdate_identify(dev, &lu->rec);
+		strscpy(lu->rec.driver, dev->driver ? dev->driver->name : "",
+			sizeof(lu->rec.driver));
+		pci_read_config_word(dev, PCI_COMMAND, &lu->rec.command);
+		list_add_tail(&lu->node, &pci_liveupdate_outgoing.devices);
+		pci_liveupdate_outgoing.nr_devices++;
+		/* It is in D0, and from now on it stays there. */
+		pm_runtime_get_noresume(&dev->dev);
+		WRITE_ONCE(lu->out, PCI_LU_OUT_PRESERVED);
+	}
+
+	lu->rec.refcount = ++lu->users;
+	return 0;
+}
+
+static void pci_liveupdate_unpreserve_one(struct pci_dev *dev)
+{
+	struct pci_dev_liveupdate *lu = dev->liveupdate;
+
+	lu->rec.refcount = --lu->users;
+	if (lu->users)
+		return;
+
+	WRITE_ONCE(lu->out, PCI_LU_OUT_NONE);
+	list_del_init(&lu->node);
+	lu->slot = NULL;
+	pci_liveupdate_outgoing.nr_devices--;
+	pm_runtime_put(&dev->dev);
+}
+
+/**
+ * pci_liveupdate_preserve - Preserve a function and the bridges above it.
+ * @dev: The function, bound to the driver that asks.
+ *
+ * The caller keeps a reference to @dev and its driver bound until the matching
+ * pci_liveupdate_unpreserve() or the kexec. From here on the function and its
+ * bridges stay in D0.
+ *
+ * Context: Process context, from a file handler's preserve(), after the handler
+ *          had pci_liveupdate_register_flb(). Takes pci_liveupdate_lock.
+ * Return: 0, or
+ *         -EOPNOTSUPP for a virtual function,
+ *         -ENOTEMPTY for a function with virtual functions enabled,
+ *         -EPERM for a display or USB controller,
+ *         -EINVAL for anything else that is not an ordinary function,
+ *         -ENODEV if it, or a bridge above it, is being removed,
+ *         -ESHUTDOWN if it, or a bridge above it, is not in D0,
+ *         -EXDEV if what is above it does not survive the shutdown,
+ *         -EBUSY if it is preserved already or not yet finished,
+ *         -ENOMEM. Each but the last with a line in the log.
+ */
+int pci_liveupdate_preserve(struct pci_dev *dev)
+{
+	struct pci_dev *bridge, *undo;
+	int err;
+
+	err = pci_liveupdate_check(dev);
+	if (err)
+		return err;
+
+	guard(mutex)(&pci_liveupdate_lock);
+
+	if (WARN_ON_ONCE(!pci_liveupdate_outgoing.ser))
+		return -EINVAL;
+	if (pci_liveupdate_is_outgoing(dev))
+		return pci_liveupdate_refuse(dev, -EBUSY, "it is preserved already");
+	if (pci_liveupdate_is_busy(dev))
+		return pci_liveupdate_refuse(dev, -EBUSY,
+					     "the previous live update is not finished");
+
+	err = pci_liveupdate_preserve_one(dev);
+	if (err)
+		return err;
+
+	for (bridge = pci_upstream_bridge(dev); bridge;
+	     bridge = pci_upstream_bridge(bridge)) {
+		err = pci_liveupdate_preserve_one(bridge);
+		if (err)
+			goto err_undo;
+	}
+
+	pci_liveupdate_write();
+	trace_pci_liveupdate_step(dev, "preserve", 0);
+	return 0;
+
+err_undo:
+	for (undo = dev; undo != bridge; undo = pci_upstream_bridge(undo))
+		pci_liveupdate_unpreserve_one(undo);
+	pci_liveupdate_write();
+	return err;
+}
+EXPORT_SYMBOL_GPL(pci_liveupdate_preserve);
+
+/**
+ * pci_liveupdate_unpreserve - Undo pci_liveupdate_preserve().
+ * @dev: A preserved function that is not frozen.
+ *
+ * Context: Process context. Takes pci_liveupdate_lock.
+ */
+void pci_liveupdate_unpreserve(struct pci_dev *dev)
+{
+	struct pci_dev *up;
+
+	guard(mutex)(&pci_liveupdate_lock);
+
+	if (WARN_ON_ONCE(!pci_liveupdate_is_outgoing(dev)))
+		return;
+
+	for (up = dev; up; up = pci_upstream_bridge(up))
+		pci_liveupdate_unpreserve_one(up);
+	pci_liveupdate_write();
+	trace_pci_liveupdate_step(dev, "unpreserve", 0);
+}
+EXPORT_SYMBOL_GPL(pci_liveupdate_unpreserve);
+
+static int pci_liveupdate_check_freeze(struct pci_dev *dev)
+{
+	struct pci_dev *up;
+	u16 cmd;
+
+	/*
+	 * An image from kexec_load() carries no KHO data: the next kernel would
+	 * know nothing of devices that go on writing to memory.
+	 */
+	if (!kexec_image || !kexec_image->kho.fdt) {
+		pci_err(dev, "live update: the loaded kernel image gets no KHO data, load it with kexec_file_load()\n");
+		return -ENOEXEC;
+	}
+
+	for (up = dev; up; up = pci_upstream_bridge(up)) {
+		if (pci_liveupdate_going_away(up)) {
+			pci_err(dev, "live update: %s is being removed\n",
+				pci_name(up));
+			return -ENODEV;
+		}
+		if (up->current_state != PCI_D0) {
+			pci_err(dev, "live update: %s is not in D0\n",
+				pci_name(up));
+			return -ESHUTDOWN;
+		}
+		pci_read_config_word(up, PCI_COMMAND, &cmd);
+		if (PCI_POSSIBLE_ERROR(cmd)) {
+			pci_err(dev, "live update: %s does not answer\n",
+				pci_name(up));
+			return -EIO;
+		}
+	}
+
+	return 0;
+}
+
+/**
+ * pci_liveupdate_freeze - Write the last state to the record, for the kexec.
+ * @dev: A preserved function that its user cannot reach any more.
+ *
+ * Call it before anything that masks the function's interrupts: what COMMAND
+ * reads now is what the user left there. After it pci_device_shutdown() leaves
+ * Bus Master of the function and of the bridges above it set.
+ *
+ * Context: Process context, from the file handler's freeze(). Takes
+ *          pci_liveupdate_lock.
+ * Return: 0, or
+ *         -ENOEXEC if the image to boot into carries no KHO data,
+ *         -ENODEV if the function or a bridge is being removed,
+ *         -ESHUTDOWN if one of them left D0,
+ *         -EIO if one of them does not answer.
+ */
+int pci_liveupdate_freeze(struct pci_dev *dev)
+{
+	struct pci_dev *up;
+	int err;
+
+	guard(mutex)(&pci_liveupdate_lock);
+
+	if (WARN_ON_ONCE(!pci_liveupdate_is_outgoing(dev)))
+		return -EINVAL;
+
+	err = pci_liveupdate_check_freeze(dev);
+	trace_pci_liveupdate_step(dev, "freeze", err);
+	if (err)
+		return err;
+
+	for (up = dev; up; up = pci_upstream_bridge(up)) {
+		struct pci_dev_liveupdate *lu = up->liveupdate;
+
+		pci_read_config_word(up, PCI_COMMAND, &lu->rec.command);
+		lu->frozen++;
+		lu->rec.flags |= PCI_SER_F_FROZEN;
+		*lu->slot = lu->rec;
+		WRITE_ONCE(lu->out, PCI_LU_OUT_FROZEN);
+	}
+
+	return 0;
+}
+EXPORT_SYMBOL_GPL(pci_liveupdate_freeze);
+
+/**
+ * pci_liveupdate_unfreeze - Undo pci_liveupdate_freeze(): the kexec failed.
+ * @dev: A frozen function.
+ *
+ * Context: Process context. Takes pci_liveupdate_lock.
+ */
+void pci_liveupdate_unfreeze(struct pci_dev *dev)
+{
+	struct pci_dev *up;
+
+	guard(mutex)(&pci_liveupdate_lock);
+
+	if (WARN_ON_ONCE(!pci_liveupdate_is_frozen(dev)))
+		return;
+
+	for (up = dev; up; up = pci_upstream_bridge(up)) {
+		struct pci_dev_liveupdate *lu = up->liveupdate;
+
+		if (--lu->frozen)
+			continue;
+		lu->rec.flags &= ~PCI_SER_F_FROZEN;
+		*lu->slot = lu->rec;
+		WRITE_ONCE(lu->out, PCI_LU_OUT_PRESERVED);
+	}
+	trace_pci_liveupdate_step(dev, "unfreeze", 0);
+}
+EXPORT_SYMBOL_GPL(pci_liveupdate_unfreeze);
+
+/* ---- New kernel ------------------------------------------------------------ */
+
+static void pci_liveupdate_lose(struct pci_dev *dev)
+{
+	WRITE_ONCE(dev->liveupdate->in, PCI_LU_IN_LOST);
+	/* Whatever it is, it must not write to memory on anybody's behalf. */
+	pci_clear_master(dev);
+	trace_pci_liveupdate_step(dev, "lost", -EIO);
+}
+
+/**
+ * pci_liveupdate_scan - Look up a device that has just answered.
+ * @dev: The device; only its bus, devfn, vendor and device ID are known.
+ *
+ * Called before the first write to the device's configuration space.
+ *
+ * Context: Enumeration, with pci_rescan_remove_lock held or at boot.
+ */
+void pci_liveupdate_scan(struct pci_dev *dev)
+{
+	struct pci_dev_liveupdate *lu;
+	struct pci_dev_ser *rec;
+	void *obj;
+
+	if (liveupdate_flb_get_incoming(&pci_liveupdate_flb, &obj))
+		return;
+
+	scoped_guard(mutex, &pci_liveupdate_lock) {
+		rec = xa_load(&pci_liveupdate_incoming.records,
+			      pci_liveupdate_key(pci_domain_nr(dev->bus),
+						 pci_liveupdate_bdf(dev)));
+		if (!rec)
+			break;
+
+		lu = pci_liveupdate_get(dev);
+		if (!lu)
+			panic("PCI: liveupdate: no memory for the state of an incoming device");
+		lu->was = *rec;
+		WRITE_ONCE(lu->in, PCI_LU_IN_INCOMING);
+	}
+
+	liveupdate_flb_put_incoming(&pci_liveupdate_flb);
+}
+
+/**
+ * pci_liveupdate_setup - Compare an incoming device with its record, adopt it.
+ * @dev: The device, after pci_setup_device() and before pci_device_add().
+ *
+ * A device that was enabled and bus master stays so, whatever the pairs of
+ * pci_enable_device() and pci_disable_device() in drivers and quirks amount to:
+ * it starts with an enable count of one, which is dropped at finish.
+ *
+ * Context: As pci_liveupdate_scan().
+ */
+void pci_liveupdate_setup(struct pci_dev *dev)
+{
+	struct pci_dev_liveupdate *lu = dev->liveupdate;
+	struct pci_dev_ser now = {};
+	u64 old, new;
+	const char *field;
+	u16 cmd;
+
+	if (!lu || lu->in != PCI_LU_IN_INCOMING)
+		return;
+
+	guard(mutex)(&pci_liveupdate_lock);
+
+	field = pci_liveupdate_check_dev_ser(&lu->was);
+	if (field) {
+		pci_err(dev, "live update: lost, its record is damaged: %s\n",
+			field);
+		pci_liveupdate_lose(dev);
+		return;
+	}
+
+	pci_liveupdate_identify(dev, &now);
+	field = pci_liveupdate_compare(&lu->was, &now, &old, &new);
+	if (field) {
+		pci_err(dev, "live update: lost, %s was %#llx, is %#llx\n",
+			field, old, new);
+		pci_liveupdate_lose(dev);
+		return;
+	}
+
+	pci_read_config_word(dev, PCI_COMMAND, &cmd);
+	dev->is_busmaster = !!(cmd & PCI_COMMAND_MASTER);
+	atomic_set(&dev->enable_cnt, 1);
+	pci_info(dev, "live update: incoming, COMMAND %#06x, driver %s\n", cmd,
+		 lu->was.driver);
+	trace_pci_liveupdate_step(dev, "incoming", 0);
+}
+
+/**
+ * pci_liveupdate_add - Keep an incoming device in D0 until it is finished.
+ * @dev: The device, before runtime PM is enabled for it.
+ */
+void pci_liveupdate_add(struct pci_dev *dev)
+{
+	if (pci_liveupdate_is_incoming(dev))
+		pm_runtime_get_noresume(&dev->dev);
+}
+
+/**
+ * pci_liveupdate_find_incoming - Find an incoming function for retrieval.
+ * @domain: PCI segment from the handler's own record.
+ * @bdf:    Bus number << 8 | devfn.
+ *
+ * Return: The device, with a reference for the caller to drop, or
+ *         ERR_PTR(-ENODEV) if nothing answers there,
+ *         ERR_PTR(-EIO) if it is lost,
+ *         ERR_PTR(-EINVAL) if no function was recorded there.
+ */
+struct pci_dev *pci_liveupdate_find_incoming(u32 domain, u16 bdf)
+{
+	struct pci_dev *dev __free(pci_dev_put) =
+		pci_get_domain_bus_and_slot(domain, PCI_BUS_NUM(bdf), bdf & 0xff);
+	struct pci_dev_liveupdate *lu;
+
+	if (!dev) {
+		pr_err("%04x:%02x:%02x.%d did not come back\n", domain,
+		       PCI_BUS_NUM(bdf), PCI_SLOT(bdf), PCI_FUNC(bdf));
+		return ERR_PTR(-ENODEV);
+	}
+
+	guard(mutex)(&pci_liveupdate_lock);
+
+	lu = dev->liveupdate;
+	if (lu && lu->in == PCI_LU_IN_LOST)
+		return ERR_PTR(-EIO);
+	if (!lu || lu->in == PCI_LU_IN_NONE || lu->was.kind != PCI_SER_FUNCTION)
+		return ERR_PTR(-EINVAL);
+
+	return no_free_ptr(dev);
+}
+EXPORT_SYMBOL_GPL(pci_liveupdate_find_incoming);
+
+/**
+ * pci_liveupdate_driver - The driver that may take over an incoming device.
+ * @dev: The device.
+ *
+ * Return: The recorded name, valid as long as @dev, or NULL if @dev is not
+ *         incoming.
+ */
+const char *pci_liveupdate_driver(struct pci_dev *dev)
+{
+	return pci_liveupdate_is_incoming(dev) ? dev->liveupdate->was.driver :
+						 NULL;
+}
+EXPORT_SYMBOL_GPL(pci_liveupdate_driver);
+
+/**
+ * pci_liveupdate_retrieved - Note that the file of an incoming function is out.
+ * @dev: The function.
+ *
+ * Context: Process context. Takes pci_liveupdate_lock.
+ */
+void pci_liveupdate_retrieved(struct pci_dev *dev)
+{
+	guard(mutex)(&pci_liveupdate_lock);
+
+	if (WARN_ON_ONCE(!pci_liveupdate_is_incoming(dev)))
+		return;
+	WRITE_ONCE(dev->liveupdate->in, PCI_LU_IN_RETRIEVED);
+	trace_pci_liveupdate_step(dev, "retrieve", 0);
+}
+EXPORT_SYMBOL_GPL(pci_liveupdate_retrieved);
+
+/**
+ * pci_liveupdate_finish - Make an incoming function an ordinary one.
+ * @dev: The function, enabled by the driver that took it over.
+ *
+ * Context: Process context, from the file handler's finish(). Takes
+ *          pci_liveupdate_lock.
+ */
+void pci_liveupdate_finish(struct pci_dev *dev)
+{
+	guard(mutex)(&pci_liveupdate_lock);
+
+	if (WARN_ON_ONCE(!pci_liveupdate_is_incoming(dev)))
+		return;
+
+	WRITE_ONCE(dev->liveupdate->in, PCI_LU_IN_NONE);
+	/* If its driver does not hold it enabled, this turns bus master off. */
+	pci_disable_device(dev);
+	pm_runtime_put(&dev->dev);
+	trace_pci_liveupdate_step(dev, "finish", 0);
+}
+EXPORT_SYMBOL_GPL(pci_liveupdate_finish);
+
+static void pci_liveupdate_disable_msi(struct pci_dev *dev)
+{
+	u16 flags;
+
+	/* Enabled by the previous kernel: this one has no vectors to free. */
+	if (dev->msi_cap && !dev->msi_enabled) {
+		pci_read_config_word(dev, dev->msi_cap + PCI_MSI_FLAGS, &flags);
+		pci_write_config_word(dev, dev->msi_cap + PCI_MSI_FLAGS,
+				      flags & ~PCI_MSI_FLAGS_ENABLE);
+	}
+	if (dev->msix_cap && !dev->msix_enabled) {
+		pci_read_config_word(dev, dev->msix_cap + PCI_MSIX_FLAGS, &flags);
+		pci_write_config_word(dev, dev->msix_cap + PCI_MSIX_FLAGS,
+				      flags & ~(PCI_MSIX_FLAGS_ENABLE |
+						PCI_MSIX_FLAGS_MASKALL));
+	}
+}
+
+/**
+ * pci_liveupdate_abandon - Stop, reset and release a function nobody came for.
+ * @dev: An incoming function that no driver has enabled.
+ *
+ * Context: Process context. Must not hold the device lock. Takes
+ *          pci_liveupdate_lock.
+ */
+void pci_liveupdate_abandon(struct pci_dev *dev)
+{
+	int err;
+
+	if (!pci_liveupdate_is_incoming(dev))
+		return;
+
+	pci_info(dev, "live update: abandoned, resetting it\n");
+	pci_clear_master(dev);
+	pci_liveupdate_disable_msi(dev);
+	/* Only tried: whoever holds the device lock may wait for LUO. */
+	err = pci_try_reset_function(dev);
+	if (err)
+		pci_warn(dev, "live update: abandoned without a reset (%pe), bus master is off\n",
+			 ERR_PTR(err));
+	trace_pci_liveupdate_step(dev, "abandon", err);
+	pci_liveupdate_finish(dev);
+}
+EXPORT_SYMBOL_GPL(pci_liveupdate_abandon);
+
+/**
+ * pci_liveupdate_release - Free what a pci_dev had here.
+ * @dev: A device without users.
+ */
+void pci_liveupdate_release(struct pci_dev *dev)
+{
+	WARN_ON_ONCE(dev->liveupdate && dev->liveupdate->users);
+	kfree(dev->liveupdate);
+	dev->liveupdate = NULL;
+}
+
+/* ---- Saved state ----------------------------------------------------------- */
+
+/* Where pci_save_state() of this kernel keeps which register. */
+struct pci_liveupdate_cap {
+	u16 cap;
+	bool extended;
+	u8 width;
+	u8 nr;
+	u16 offset[7];
+};
+
+static const struct pci_liveupdate_cap pci_liveupdate_caps[] = {
+	{ PCI_CAP_ID_EXP, false, 2, 7,
+	  { PCI_EXP_DEVCTL, PCI_EXP_LNKCTL, PCI_EXP_SLTCTL, PCI_EXP_RTCTL,
+	    PCI_EXP_DEVCTL2, PCI_EXP_LNKCTL2, PCI_EXP_SLTCTL2 } },
+	{ PCI_CAP_ID_PCIX, false, 2, 1, { PCI_X_CMD } },
+	{ PCI_EXT_CAP_ID_LTR, true, 4, 1, { PCI_LTR_MAX_SNOOP_LAT } },
+	{ PCI_EXT_CAP_ID_L1SS, true, 4, 2, { PCI_L1SS_CTL2, PCI_L1SS_CTL1 } },
+	{ PCI_EXT_CAP_ID_ERR, true, 4, 4,
+	  { PCI_ERR_UNCOR_MASK, PCI_ERR_UNCOR_SEVER, PCI_ERR_COR_MASK,
+	    PCI_ERR_CAP } },
+	{ PCI_EXT_CAP_ID_DPC, true, 2, 1, { PCI_EXP_DPC_CTL } },
+	{ PCI_EXT_CAP_ID_PTM, true, 4, 1, { PCI_PTM_CTRL } },
+};
+
+static const struct pci_liveupdate_cap *pci_liveupdate_find_cap(u16 cap,
+								bool extended)
+{
+	for (int i = 0; i < ARRAY_SIZE(pci_liveupdate_caps); i++) {
+		if (pci_liveupdate_caps[i].cap == cap &&
+		    pci_liveupdate_caps[i].extended == extended)
+			return &pci_liveupdate_caps[i];
+	}
+	return NULL;
+}
+
+/* The next saved capability, NULL after the last. Starts with NULL. */
+static struct pci_cap_saved_data *
+pci_liveupdate_next_cap(struct pci_saved_state *state,
+			struct pci_cap_saved_data *data)
+{
+	if (!data)
+		data = state->cap;
+	else
+		data = (void *)data + sizeof(*data) + data->size;
+	return data->size ? data : NULL;
+}
+
+static void *pci_liveupdate_reg(const struct pci_liveupdate_cap *cap,
+				struct pci_cap_saved_data *data, int i)
+{
+	if ((i + 1) * cap->width > data->size)
+		return NULL;
+	return (void *)data->data + i * cap->width;
+}
+
+/**
+ * pci_liveupdate_store_state - Write a saved state in a form of its own.
+ * @dev:   The device @state was saved from.
+ * @state: From pci_store_saved_state(), or NULL.
+ * @ser:   Where to write it; all of it is written.
+ *
+ * Return: 0, -ENODATA without a state, -ENOSPC if it does not fit.
+ */
+int pci_liveupdate_store_state(struct pci_dev *dev,
+			       const struct pci_saved_state *state,
+			       struct pci_state_ser *ser)
+{
+	struct pci_cap_saved_data *data = NULL;
+
+	memset(ser, 0, sizeof(*ser));
+	if (!state)
+		return -ENODATA;
+
+	memcpy(ser->header, state->config_space, sizeof(ser->header));
+	while ((data = pci_liveupdate_next_cap((void *)state, data))) {
+		const struct pci_liveupdate_cap *cap =
+			pci_liveupdate_find_cap(data->cap_nr, data->cap_extended);
+
+		for (int i = 0; cap && i < cap->nr; i++) {
+			void *reg = pci_liveupdate_reg(cap, data, i);
+
+			if (!reg)
+				break;
+			if (ser->nr_regs == PCI_STATE_SER_REGS) {
+				pci_warn(dev, "live update: too many saved registers\n");
+				return -ENOSPC;
+			}
+			ser->regs[ser->nr_regs++] = (struct pci_state_reg_ser){
+				.cap = cap->cap,
+				.extended = cap->extended,
+				.width = cap->width,
+				.offset = cap->offset[i],
+				.value = cap->width == 2 ? *(u16 *)reg :
+							   *(u32 *)reg,
+			};
+		}
+	}
+
+	return 0;
+}
+EXPORT_SYMBOL_GPL(pci_liveupdate_store_state);
+
+static const struct pci_state_reg_ser *
+pci_liveupdate_find_reg(const struct pci_state_ser *ser,
+			const struct pci_liveupdate_cap *cap, int i)
+{
+	for (int j = 0; j < ser->nr_regs; j++) {
+		const struct pci_state_reg_ser *reg = &ser->regs[j];
+
+		if (reg->cap == cap->cap && reg->extended == cap->extended &&
+		    reg->offset == cap->offset[i] && reg->width == cap->width)
+			return reg;
+	}
+	return NULL;
+}
+
+/**
+ * pci_liveupdate_check_state - Check a recorded state.
+ * @ser: What the previous kernel wrote.
+ *
+ * Return: NULL if it can be used, else what is wrong with it.
+ */
+const char *pci_liveupdate_check_state(const struct pci_state_ser *ser)
+{
+	if (ser->nr_regs > PCI_STATE_SER_REGS)
+		return "number of registers";
+	if (ser->reserved)
+		return "reserved field";
+	for (int i = 0; i < ser->nr_regs; i++) {
+		const struct pci_state_reg_ser *reg = &ser->regs[i];
+
+		if (reg->extended > 1 || reg->reserved ||
+		    (reg->width != 2 && reg->width != 4) ||
+		    reg->offset >= PCI_CFG_SPACE_EXP_SIZE)
+			return "register";
+	}
+	return NULL;
+}
+EXPORT_SYMBOL_GPL(pci_liveupdate_check_state);
+
+/**
+ * pci_liveupdate_load_state - Read a state that another kernel saved.
+ * @dev: The device.
+ * @ser: What pci_liveupdate_store_state() wrote.
+ *
+ * Registers that @ser does not have get the value the hardware has now.
+ *
+ * Return: A state for pci_load_saved_state(), to be freed with kfree(), or
+ *         ERR_PTR(-EINVAL) if @ser is damaged, ERR_PTR(-ENOMEM).
+ */
+struct pci_saved_state *
+pci_liveupdate_load_state(struct pci_dev *dev, const struct pci_state_ser *ser)
+{
+	struct pci_cap_saved_data *data = NULL;
+	struct pci_saved_state *state;
+	const char *bad;
+
+	bad = pci_liveupdate_check_state(ser);
+	if (bad) {
+		pci_err(dev, "live update: recorded PCI state is damaged: %s\n",
+			bad);
+		return ERR_PTR(-EINVAL);
+	}
+
+	/* Gives the buffer the layout of this kernel. */
+	pci_save_state(dev);
+	state = pci_store_saved_state(dev);
+	if (!state)
+		return ERR_PTR(-ENOMEM);
+
+	memcpy(state->config_space, ser->header, sizeof(ser->header));
+	while ((data = pci_liveupdate_next_cap(state, data))) {
+		const struct pci_liveupdate_cap *cap =
+			pci_liveupdate_find_cap(data->cap_nr, data->cap_extended);
+
+		for (int i = 0; cap && i < cap->nr; i++) {
+			const struct pci_state_reg_ser *reg =
+				pci_liveupdate_find_reg(ser, cap, i);
+			void *to = pci_liveupdate_reg(cap, data, i);
+
+			if (!reg || !to)
+				continue;
+			if (cap->width == 2)
+				*(u16 *)to = reg->value;
+			else
+				*(u32 *)to = reg->value;
+		}
+	}
+
+	return state;
+}
+EXPORT_SYMBOL_GPL(pci_liveupdate_load_state);
+
+/* ---- What others ask ------------------------------------------------------- */
+
+static enum pci_liveupdate_out pci_liveupdate_out_state(struct pci_dev *dev)
+{
+	struct pci_dev_liveupdate *lu = smp_load_acquire(&dev->liveupdate);
+
+	return lu ? READ_ONCE(lu->out) : PCI_LU_OUT_NONE;
+}
+
+static enum pci_liveupdate_in pci_liveupdate_in_state(struct pci_dev *dev)
+{
+	struct pci_dev_liveupdate *lu = smp_load_acquire(&dev->liveupdate);
+
+	return lu ? READ_ONCE(lu->in) : PCI_LU_IN_NONE;
+}
+
+/**
+ * pci_liveupdate_is_outgoing - Is it preserved for the next kernel?
+ * @dev: A function or a bridge.
+ *
+ * Return: true from preserve on, frozen or not.
+ */
+bool pci_liveupdate_is_outgoing(struct pci_dev *dev)
+{
+	return pci_liveupdate_out_state(dev) != PCI_LU_OUT_NONE;
+}
+EXPORT_SYMBOL_GPL(pci_liveupdate_is_outgoing);
+
+/**
+ * pci_liveupdate_is_frozen - Is it on its way to the next kernel?
+ * @dev: A function or a bridge.
+ *
+ * Return: true between freeze and unfreeze, that is, during a live update.
+ */
+bool pci_liveupdate_is_frozen(struct pci_dev *dev)
+{
+	return pci_liveupdate_out_state(dev) == PCI_LU_OUT_FROZEN;
+}
+EXPORT_SYMBOL_GPL(pci_liveupdate_is_frozen);
+
+/**
+ * pci_liveupdate_is_incoming - Did it come from the previous kernel?
+ * @dev: A function or a bridge.
+ *
+ * Return: true until it is finished, false for a lost device.
+ */
+bool pci_liveupdate_is_incoming(struct pci_dev *dev)
+{
+	enum pci_liveupdate_in in = pci_liveupdate_in_state(dev);
+
+	return in == PCI_LU_IN_INCOMING || in == PCI_LU_IN_RETRIEVED;
+}
+EXPORT_SYMBOL_GPL(pci_liveupdate_is_incoming);
+
+/**
+ * pci_liveupdate_is_busy - Must the administrator keep off it?
+ * @dev: A function or a bridge.
+ *
+ * Return: true while a live update, past or coming, depends on @dev.
+ */
+bool pci_liveupdate_is_busy(struct pci_dev *dev)
+{
+	return pci_liveupdate_is_outgoing(dev) || pci_liveupdate_is_incoming(dev);
+}
+
+/**
+ * pci_liveupdate_intx_broken - Is DisINTx of an incoming device not writable?
+ * @dev: An incoming device.
+ *
+ * Trying it out would let a pending INTx through.
+ *
+ * Return: What the previous kernel found out.
+ */
+bool pci_liveupdate_intx_broken(struct pci_dev *dev)
+{
+	return dev->liveupdate->was.flags & PCI_SER_F_INTX_BROKEN;
+}
+
+static ssize_t liveupdate_show(struct device *device,
+			       struct device_attribute *attr, char *buf)
+{
+	struct pci_dev *dev = to_pci_dev(device);
+
+	switch (pci_liveupdate_out_state(dev)) {
+	case PCI_LU_OUT_FROZEN:
+		return sysfs_emit(buf, "frozen\n");
+	case PCI_LU_OUT_PRESERVED:
+		return sysfs_emit(buf, "preserved\n");
+	case PCI_LU_OUT_NONE:
+		break;
+	}
+
+	switch (pci_liveupdate_in_state(dev)) {
+	case PCI_LU_IN_INCOMING:
+		return sysfs_emit(buf, "incoming\n");
+	case PCI_LU_IN_RETRIEVED:
+		return sysfs_emit(buf, "retrieved\n");
+	case PCI_LU_IN_LOST:
+		return sysfs_emit(buf, "lost\n");
+	case PCI_LU_IN_NONE:
+		break;
+	}
+
+	return sysfs_emit(buf, "none\n");
+}
+static DEVICE_ATTR_RO(liveupdate);
+
+static struct attribute *pci_liveupdate_attrs[] = {
+	&dev_attr_liveupdate.attr,
+	NULL,
+};
+
+const struct attribute_group pci_liveupdate_attr_group = {
+	.attrs = pci_liveupdate_attrs,
+};
