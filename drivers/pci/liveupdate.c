@@ -22,8 +22,8 @@
  * In the new kernel a device is looked up in the record before the first write
  * to its configuration space, and then compared with the record. If it is the
  * recorded one it is *incoming*: its Bus Master and enable state are adopted
- * instead of set, and it stays in D0. If it is not, it is *lost*: stopped, never
- * handed out. pci_liveupdate_finish() makes an incoming function an ordinary
+ * instead of set, and it stays in D0. If it is not, or if a bridge above it is
+ * not, it is *lost*: stopped, and not handed out for its token. pci_liveupdate_finish() makes an incoming function an ordinary
  * one; pci_liveupdate_abandon() does the same for one that nobody came for,
  * after having stopped and reset it. Bridges stay incoming until the last file
  * of the FLB is finished.
@@ -231,24 +231,30 @@ const char *pci_liveupdate_compare(const struct pci_dev_ser *rec,
 				   const struct pci_dev_ser *now,
 				   u64 *old, u64 *new)
 {
-#define PCI_LU_COMPARE(_field, _name)		\
-	do {					\
-		*old = rec->_field;		\
-		*new = now->_field;		\
-		if (*old != *new)		\
-			return _name;		\
-	} while (0)
+	const struct {
+		const char *name;
+		u64 old;
+		u64 new;
+	} fields[] = {
+		{ "vendor", rec->vendor, now->vendor },
+		{ "device", rec->device, now->device },
+		{ "header type", rec->hdr_type, now->hdr_type },
+		{ "class", rec->class, now->class },
+		{ "revision", rec->revision, now->revision },
+		{ "subsystem vendor", rec->subsystem_vendor, now->subsystem_vendor },
+		{ "subsystem device", rec->subsystem_device, now->subsystem_device },
+		{ "serial number", rec->serial, now->serial },
+	};
 
-	PCI_LU_COMPARE(vendor, "vendor");
-	PCI_LU_COMPARE(device, "device");
-	PCI_LU_COMPARE(hdr_type, "header type");
-	PCI_LU_COMPARE(class, "class");
-	PCI_LU_COMPARE(revision, "revision");
-	PCI_LU_COMPARE(subsystem_vendor, "subsystem vendor");
-	PCI_LU_COMPARE(subsystem_device, "subsystem device");
-	PCI_LU_COMPARE(serial, "serial number");
+	for (int i = 0; i < ARRAY_SIZE(fields); i++) {
+		if (fields[i].old == fields[i].new)
+			continue;
+		*old = fields[i].old;
+		*new = fields[i].new;
+		return fields[i].name;
+	}
+
 	return NULL;
-#undef PCI_LU_COMPARE
 }
 
 static void pci_liveupdate_identify(struct pci_dev *dev, struct pci_dev_ser *rec)
@@ -812,6 +818,20 @@ EXPORT_SYMBOL_GPL(pci_liveupdate_unfreeze);
 
 /* ---- New kernel ------------------------------------------------------------ */
 
+/* A function below a bridge that is not the recorded one is cut off. */
+static struct pci_dev *pci_liveupdate_lost_bridge(struct pci_dev *dev)
+{
+	struct pci_dev *bridge;
+
+	for (bridge = pci_upstream_bridge(dev); bridge;
+	     bridge = pci_upstream_bridge(bridge)) {
+		if (!bridge->liveupdate ||
+		    bridge->liveupdate->in != PCI_LU_IN_INCOMING)
+			return bridge;
+	}
+	return NULL;
+}
+
 static void pci_liveupdate_lose(struct pci_dev *dev)
 {
 	WRITE_ONCE(dev->liveupdate->in, PCI_LU_IN_LOST);
@@ -868,6 +888,7 @@ void pci_liveupdate_setup(struct pci_dev *dev)
 {
 	struct pci_dev_liveupdate *lu = dev->liveupdate;
 	struct pci_dev_ser now = {};
+	struct pci_dev *bridge;
 	u64 old, new;
 	const char *field;
 	u16 cmd;
@@ -894,6 +915,14 @@ void pci_liveupdate_setup(struct pci_dev *dev)
 		return;
 	}
 
+	bridge = pci_liveupdate_lost_bridge(dev);
+	if (bridge) {
+		pci_err(dev, "live update: lost, %s above it is not what it was\n",
+			pci_name(bridge));
+		pci_liveupdate_lose(dev);
+		return;
+	}
+
 	pci_read_config_word(dev, PCI_COMMAND, &cmd);
 	dev->is_busmaster = !!(cmd & PCI_COMMAND_MASTER);
 	atomic_set(&dev->enable_cnt, 1);
@@ -910,6 +939,29 @@ void pci_liveupdate_add(struct pci_dev *dev)
 {
 	if (pci_liveupdate_is_incoming(dev))
 		pm_runtime_get_noresume(&dev->dev);
+}
+
+/**
+ * pci_liveupdate_enable - A driver enables a device that is enabled already.
+ * @dev: The device; its enable count has been raised.
+ *
+ * An incoming device has been enabled by the previous kernel. What this kernel
+ * still has to do for it is to route its INTx, which does not touch the device:
+ * without any BAR to enable that is all that pcibios_enable_device() does.
+ *
+ * Return: 0, or what pcibios_enable_device() returns; then the count is back.
+ */
+int pci_liveupdate_enable(struct pci_dev *dev)
+{
+	int err;
+
+	if (!pci_liveupdate_is_incoming(dev))
+		return 0;
+
+	err = pcibios_enable_device(dev, 0);
+	if (err)
+		atomic_dec(&dev->enable_cnt);
+	return err;
 }
 
 /**
@@ -939,8 +991,10 @@ struct pci_dev *pci_liveupdate_find_incoming(u32 domain, u16 bdf)
 	lu = dev->liveupdate;
 	if (lu && lu->in == PCI_LU_IN_LOST)
 		return ERR_PTR(-EIO);
-	if (!lu || lu->in == PCI_LU_IN_NONE || lu->was.kind != PCI_SER_FUNCTION)
+	if (!lu || lu->in == PCI_LU_IN_NONE || lu->was.kind != PCI_SER_FUNCTION) {
+		pci_err(dev, "live update: no function was recorded here\n");
 		return ERR_PTR(-EINVAL);
+	}
 
 	return no_free_ptr(dev);
 }
@@ -1253,6 +1307,7 @@ EXPORT_SYMBOL_GPL(pci_liveupdate_load_state);
 
 static enum pci_liveupdate_out pci_liveupdate_out_state(struct pci_dev *dev)
 {
+	/* Pairs with pci_liveupdate_get(). */
 	struct pci_dev_liveupdate *lu = smp_load_acquire(&dev->liveupdate);
 
 	return lu ? READ_ONCE(lu->out) : PCI_LU_OUT_NONE;
@@ -1260,6 +1315,7 @@ static enum pci_liveupdate_out pci_liveupdate_out_state(struct pci_dev *dev)
 
 static enum pci_liveupdate_in pci_liveupdate_in_state(struct pci_dev *dev)
 {
+	/* Pairs with pci_liveupdate_get(). */
 	struct pci_dev_liveupdate *lu = smp_load_acquire(&dev->liveupdate);
 
 	return lu ? READ_ONCE(lu->in) : PCI_LU_IN_NONE;

@@ -77,41 +77,68 @@ static void record_later_group(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, pci_liveupdate_check_dev_ser(rec));
 }
 
-#define EXPECT_FIELD(_test, _make, _field, _value, _name)		\
-	do {								\
-		_make(rec);						\
-		rec->_field = _value;					\
-		KUNIT_EXPECT_STREQ(_test, _name,			\
-				   pci_liveupdate_check_dev_ser(rec) ?: ""); \
-	} while (0)
+/* One field of a record that is otherwise good. */
+struct damage {
+	const char *name;	/* what must be reported */
+	size_t offset;
+	size_t size;
+	u64 value;
+};
+
+#define DAMAGE(_name, _type, _field, _value) {			\
+	.name = _name,							\
+	.offset = offsetof(struct pci_dev_ser, _field),			\
+	.size = sizeof(_type),						\
+	.value = _value,						\
+}
+
+static void do_damage(struct pci_dev_ser *rec, const struct damage *damage)
+{
+	memcpy((void *)rec + damage->offset, &damage->value, damage->size);
+}
 
 static void record_damaged(struct kunit *test)
 {
+	static const struct damage damages[] = {
+		DAMAGE("kind", u8, kind, 0),
+		DAMAGE("kind", u8, kind, 3),
+		DAMAGE("header type", u8, kind, PCI_SER_BRIDGE),
+		DAMAGE("header type", u8, hdr_type, 2),
+		DAMAGE("groups", u32, groups, 0),
+		DAMAGE("flags", u32, flags, BIT(31) | PCI_SER_F_FROZEN),
+		DAMAGE("frozen flag", u32, flags, PCI_SER_F_SERIAL),
+		DAMAGE("serial number", u32, flags, PCI_SER_F_FROZEN),
+		DAMAGE("vendor", u16, vendor, 0),
+		DAMAGE("vendor", u16, vendor, 0xffff),
+		DAMAGE("class", u32, class, 0x01020000),
+		DAMAGE("reference count", u32, refcount, 0),
+		DAMAGE("reference count", u32, refcount, 2),
+		DAMAGE("driver", char, driver[0], 0),
+		DAMAGE("reserved field", u8, reserved0, 1),
+		DAMAGE("reserved field", u32, reserved1, 1),
+		DAMAGE("reserved field", u8, reserved[0], 1),
+		DAMAGE("reserved field", u8, reserved[735], 1),
+	};
+	static const struct damage bridge_damages[] = {
+		DAMAGE("header type", u8, hdr_type, 0),
+		DAMAGE("reference count", u32, refcount, 0),
+	};
 	struct pci_dev_ser *rec = new_record(test);
 
-	EXPECT_FIELD(test, good_function, kind, 0, "kind");
-	EXPECT_FIELD(test, good_function, kind, 3, "kind");
-	EXPECT_FIELD(test, good_function, kind, PCI_SER_BRIDGE, "header type");
-	EXPECT_FIELD(test, good_function, hdr_type, 2, "header type");
-	EXPECT_FIELD(test, good_bridge, hdr_type, 0, "header type");
-	EXPECT_FIELD(test, good_function, groups, 0, "groups");
-	EXPECT_FIELD(test, good_function, flags, BIT(31) | PCI_SER_F_FROZEN,
-		     "flags");
-	EXPECT_FIELD(test, good_function, flags, PCI_SER_F_SERIAL, "frozen flag");
-	EXPECT_FIELD(test, good_function, flags, PCI_SER_F_FROZEN,
-		     "serial number");
-	EXPECT_FIELD(test, good_function, vendor, 0, "vendor");
-	EXPECT_FIELD(test, good_function, vendor, 0xffff, "vendor");
-	EXPECT_FIELD(test, good_function, class, 0x01020000, "class");
-	EXPECT_FIELD(test, good_function, refcount, 0, "reference count");
-	EXPECT_FIELD(test, good_function, refcount, 2, "reference count");
-	EXPECT_FIELD(test, good_bridge, refcount, 0, "reference count");
-	EXPECT_FIELD(test, good_function, driver[0], 0, "driver");
-	EXPECT_FIELD(test, good_function, reserved0, 1, "reserved field");
-	EXPECT_FIELD(test, good_function, reserved1, 1, "reserved field");
-	EXPECT_FIELD(test, good_function, reserved[0], 1, "reserved field");
-	EXPECT_FIELD(test, good_function, reserved[sizeof(rec->reserved) - 1], 1,
-		     "reserved field");
+	for (int i = 0; i < ARRAY_SIZE(damages); i++) {
+		good_function(rec);
+		do_damage(rec, &damages[i]);
+		KUNIT_EXPECT_STREQ_MSG(test, damages[i].name,
+				       pci_liveupdate_check_dev_ser(rec) ?: "",
+				       "damage %d", i);
+	}
+	for (int i = 0; i < ARRAY_SIZE(bridge_damages); i++) {
+		good_bridge(rec);
+		do_damage(rec, &bridge_damages[i]);
+		KUNIT_EXPECT_STREQ_MSG(test, bridge_damages[i].name,
+				       pci_liveupdate_check_dev_ser(rec) ?: "",
+				       "damage %d of a bridge", i);
+	}
 
 	good_function(rec);
 	memset(rec->driver, 'x', sizeof(rec->driver));
@@ -121,20 +148,18 @@ static void record_damaged(struct kunit *test)
 
 static void record_compare(struct kunit *test)
 {
+	static const struct damage damages[] = {
+		DAMAGE("vendor", u16, vendor, 0x1af4),
+		DAMAGE("device", u16, device, 1),
+		DAMAGE("header type", u8, hdr_type, PCI_HEADER_TYPE_BRIDGE),
+		DAMAGE("class", u32, class, 0x010802),
+		DAMAGE("revision", u8, revision, 7),
+		DAMAGE("subsystem vendor", u16, subsystem_vendor, 1),
+		DAMAGE("subsystem device", u16, subsystem_device, 1),
+		DAMAGE("serial number", u64, serial, 1),
+	};
 	struct pci_dev_ser *rec = new_record(test), *now = new_record(test);
 	u64 old, new;
-
-#define EXPECT_DIFFERS(_field, _value, _name)				\
-	do {								\
-		const char *_field_name;				\
-									\
-		good_function(now);					\
-		now->_field = _value;					\
-		_field_name = pci_liveupdate_compare(rec, now, &old, &new); \
-		KUNIT_EXPECT_STREQ(test, _name, _field_name ?: "");	\
-		KUNIT_EXPECT_EQ(test, old, (u64)rec->_field);		\
-		KUNIT_EXPECT_EQ(test, new, (u64)now->_field);		\
-	} while (0)
 
 	good_function(rec);
 	good_function(now);
@@ -144,15 +169,14 @@ static void record_compare(struct kunit *test)
 	memset(now->driver, 0, sizeof(now->driver));
 	KUNIT_EXPECT_NULL(test, pci_liveupdate_compare(rec, now, &old, &new));
 
-	EXPECT_DIFFERS(vendor, 0x1af4, "vendor");
-	EXPECT_DIFFERS(device, 1, "device");
-	EXPECT_DIFFERS(hdr_type, PCI_HEADER_TYPE_BRIDGE, "header type");
-	EXPECT_DIFFERS(class, 0x010802, "class");
-	EXPECT_DIFFERS(revision, 7, "revision");
-	EXPECT_DIFFERS(subsystem_vendor, 1, "subsystem vendor");
-	EXPECT_DIFFERS(subsystem_device, 1, "subsystem device");
-	EXPECT_DIFFERS(serial, 1, "serial number");
-#undef EXPECT_DIFFERS
+	for (int i = 0; i < ARRAY_SIZE(damages); i++) {
+		good_function(now);
+		do_damage(now, &damages[i]);
+		KUNIT_EXPECT_STREQ(test, damages[i].name,
+				   pci_liveupdate_compare(rec, now, &old, &new) ?: "");
+		KUNIT_EXPECT_EQ(test, new, damages[i].value);
+		KUNIT_EXPECT_NE(test, old, new);
+	}
 }
 
 static void root_check(struct kunit *test)
@@ -238,4 +262,5 @@ static struct kunit_suite pci_liveupdate_suite = {
 	.name = "pci_liveupdate",
 	.test_cases = pci_liveupdate_cases,
 };
+
 kunit_test_suite(pci_liveupdate_suite);

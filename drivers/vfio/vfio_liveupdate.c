@@ -133,6 +133,31 @@ int vfio_liveupdate_wait(struct vfio_device *device)
 EXPORT_SYMBOL_GPL(vfio_liveupdate_wait);
 
 /**
+ * vfio_liveupdate_prepare - Make a later fence quick.
+ * @device: The device.
+ *
+ * Counting per CPU is for the common case; to come to a sum takes RCU grace
+ * periods, which a live update has no time for.
+ *
+ * Context: Process context, sleeps.
+ */
+void vfio_liveupdate_prepare(struct vfio_device *device)
+{
+	percpu_ref_switch_to_atomic_sync(&device->liveupdate.users);
+}
+EXPORT_SYMBOL_GPL(vfio_liveupdate_prepare);
+
+/**
+ * vfio_liveupdate_unprepare - Undo vfio_liveupdate_prepare().
+ * @device: The device, not fenced.
+ */
+void vfio_liveupdate_unprepare(struct vfio_device *device)
+{
+	percpu_ref_switch_to_percpu(&device->liveupdate.users);
+}
+EXPORT_SYMBOL_GPL(vfio_liveupdate_unprepare);
+
+/**
  * vfio_liveupdate_fence - Keep user space out, wait for the last call to end.
  * @device: The device, not fenced.
  *

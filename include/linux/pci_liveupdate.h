@@ -41,6 +41,7 @@ bool pci_liveupdate_intx_broken(struct pci_dev *dev);
 void pci_liveupdate_scan(struct pci_dev *dev);
 void pci_liveupdate_setup(struct pci_dev *dev);
 void pci_liveupdate_add(struct pci_dev *dev);
+int pci_liveupdate_enable(struct pci_dev *dev);
 void pci_liveupdate_release(struct pci_dev *dev);
 
 #else /* CONFIG_PCI_LIVEUPDATE */
@@ -80,6 +81,11 @@ static inline void pci_liveupdate_setup(struct pci_dev *dev)
 
 static inline void pci_liveupdate_add(struct pci_dev *dev)
 {
+}
+
+static inline int pci_liveupdate_enable(struct pci_dev *dev)
+{
+	return 0;
 }
 
 static inline void pci_liveupdate_release(struct pci_dev *dev)

@@ -42,6 +42,8 @@ bool vfio_liveupdate_is_reserved(struct vfio_device *device);
 
 int vfio_liveupdate_enter(struct vfio_device *device);
 void vfio_liveupdate_leave(struct vfio_device *device);
+void vfio_liveupdate_prepare(struct vfio_device *device);
+void vfio_liveupdate_unprepare(struct vfio_device *device);
 int vfio_liveupdate_fence(struct vfio_device *device);
 void vfio_liveupdate_unfence(struct vfio_device *device);
 int vfio_liveupdate_wait(struct vfio_device *device);
@@ -91,10 +93,15 @@ vfio_liveupdate_access(struct vfio_device *device)
 	};
 }
 
+static inline void vfio_liveupdate_end_access(struct vfio_device_access access)
+{
+	if (!access.err)
+		vfio_liveupdate_leave(access.device);
+}
+
 /* Inside the device until the end of the scope, unless .err says otherwise. */
 DEFINE_CLASS(vfio_device_access, struct vfio_device_access,
-	     if (!_T.err)
-		     vfio_liveupdate_leave(_T.device),
-	     vfio_liveupdate_access(device), struct vfio_device *device)
+	     vfio_liveupdate_end_access(_T), vfio_liveupdate_access(device),
+	     struct vfio_device *device)
 
 #endif /* _LINUX_VFIO_LIVEUPDATE_H */

@@ -12,8 +12,8 @@
  * a reset and without losing bus mastering, and the next kernel hands out a file
  * for it that behaves as one opened from /dev/vfio/devices.
  *
- * Preserved are, besides what the PCI core records (see Documentation/PCI/
- * liveupdate.rst): the config space that vfio emulates, the image that the last
+ * Preserved are, besides what the PCI core records (see
+ * Documentation/PCI/liveupdate.rst): the config space that vfio emulates, the image that the last
  * close restores, whether the function can be reset, which interrupts were in
  * use, the VF token. Not preserved are eventfds, the KVM association, the
  * iommufd and its objects: the new owner makes them again.
@@ -33,8 +33,9 @@
  * then lays the recorded one over it.
  *
  * FINISH is refused with -EBUSY while a device of the session is not retrieved,
- * bound and attached. A session that is closed abandons such a device: it is
- * stopped, reset and released, in this order, and can be used by anyone again.
+ * bound and attached. A session that is closed abandons a device that is not
+ * bound: it is stopped, reset and released, in this order, and can be used by
+ * anyone again. A bound one stays with its owner.
  *
  * Lock order, outermost first::
  *
@@ -406,9 +407,13 @@ static int vfio_pci_liveupdate_preserve(struct liveupdate_file_op_args *args)
 	err = vdev->pm_runtime_engaged ? -ESHUTDOWN : 0;
 	WRITE_ONCE(vdev->liveupdate.preserved, !err);
 	up_write(&vdev->memory_lock);
-	if (err)
+	if (err) {
+		vfio_pci_liveupdate_refuse(vdev, err,
+					   "the user has put it into low power");
 		goto err_unpreserve;
+	}
 
+	vfio_liveupdate_prepare(device);
 	args->serialized_data = virt_to_phys(ser);
 	return 0;
 
@@ -427,6 +432,7 @@ static void vfio_pci_liveupdate_unpreserve(struct liveupdate_file_op_args *args)
 
 	guard(mutex)(&device->dev_set->lock);
 
+	vfio_liveupdate_unprepare(device);
 	WRITE_ONCE(vdev->liveupdate.preserved, false);
 	pci_liveupdate_unpreserve(vdev->pdev);
 	kho_unpreserve_free(phys_to_virt(args->serialized_data));
@@ -446,10 +452,12 @@ static void vfio_pci_liveupdate_drain_ioeventfds(struct vfio_pci_core_device *vd
 {
 	struct vfio_pci_ioeventfd *ioeventfd;
 
-	/* The wakeup runs with interrupts off, under the eventfd's lock. */
-	synchronize_rcu();
-
 	guard(mutex)(&vdev->ioeventfds_lock);
+	if (list_empty(&vdev->ioeventfds_list))
+		return;
+
+	/* The wakeup runs with interrupts off, under the eventfd's lock. */
+	synchronize_rcu_expedited();
 	list_for_each_entry(ioeventfd, &vdev->ioeventfds_list, next)
 		vfio_virqfd_flush_thread(&ioeventfd->virqfd);
 }

@@ -14,24 +14,18 @@
  * negative errno with which the step ended.
  */
 TRACE_EVENT(pci_liveupdate_step,
-
-	TP_PROTO(struct pci_dev *dev, const char *step, int err),
-
-	TP_ARGS(dev, step, err),
-
-	TP_STRUCT__entry(
-		__string(	name,	pci_name(dev)	)
-		__string(	step,	step		)
-		__field(	int,	err		)
-	),
-
-	TP_fast_assign(
-		__assign_str(name);
-		__assign_str(step);
-		__entry->err = err;
-	),
-
-	TP_printk("%s: %s: %d", __get_str(name), __get_str(step), __entry->err)
+	    TP_PROTO(struct pci_dev *dev, const char *step, int err),
+	    TP_ARGS(dev, step, err),
+	    TP_STRUCT__entry(__string(name, pci_name(dev))
+			     __string(step, step)
+			     __field(int, err)
+	    ),
+	    TP_fast_assign(__assign_str(name);
+			   __assign_str(step);
+			   __entry->err = err;
+	    ),
+	    TP_printk("%s: %s: %d", __get_str(name), __get_str(step),
+		      __entry->err)
 );
 
 #endif /* _TRACE_PCI_LIVEUPDATE_H */
