@@ -14,10 +14,6 @@ export KERNEL_SRC KERNEL_TARBALL V
 export PYTHONDONTWRITEBYTECODE := 1
 
 FLAVOURS := test debug stock mod
-bzImage-test := build/bzImage
-bzImage-debug := build/bzImage-debug
-bzImage-stock := build/bzImage-stock
-bzImage-mod := build/bzImage-mod
 
 .PHONY: help
 help: ## this list
@@ -27,11 +23,11 @@ help: ## this list
 ##### The two commands
 
 .PHONY: demo check
-demo: vm-images ## a live update of a PCI device in a VM, step by step, beside the stock kernel
+demo: guest kernel kernel-stock ## a live update of a PCI device in a VM, step by step, beside the stock kernel
 	@scripts/vmtest demo
 
 check: deps tree ## everything: style, builds, series, kernels, VM tests; a one-line sum at the end
-	@scripts/check check-style check-build check-series check-kernels check-vm
+	@scripts/check check-style check-series check-kernels check-build check-vm
 
 ##### Preparation
 
@@ -61,32 +57,16 @@ kernel-stock: tree ## the kernel without our patches, to compare with: build/bzI
 kernel-mod: tree ## the test kernel with vfio-pci as a module: build/bzImage-mod
 	@scripts/build-kernel mod
 
-build/bzImage: kernel ;
-build/bzImage-debug: kernel-debug ;
-build/bzImage-stock: kernel-stock ;
-build/bzImage-mod: kernel-mod ;
-
 ##### The VM
 
-.PHONY: guest vm-images shell check-vm
+.PHONY: guest shell check-vm
 guest: tree
 	@scripts/build-guest
 
-# An initramfs holds the kernel for the second boot; it is made again when that kernel,
-# its modules or a guest program is newer.
-define initramfs-rule
-build/initramfs-$(1).cpio: $$(bzImage-$(1)) guest
-	@[ -n "$$$$(find $$< build/guest scripts/mkinitramfs -type f -newer $$@ -print -quit 2>&1)" ] || exit 0; \
-		scripts/mkinitramfs $$< $$@ $$$$(ls -d build/modules-$(1) 2>/dev/null)
-endef
-$(foreach f,$(FLAVOURS),$(eval $(call initramfs-rule,$(f))))
-
-vm-images: $(FLAVOURS:%=build/initramfs-%.cpio)
-
-shell: vm-images ## an interactive shell in the VM, before and after a kexec
+shell: guest kernel ## an interactive shell in the VM, before and after a kexec
 	@scripts/vmtest shell
 
-check-vm: vm-images ## KUnit and all VM tests
+check-vm: guest kernel kernel-debug kernel-stock kernel-mod ## KUnit and all VM tests
 	@scripts/vmtest run --all
 
 ##### Checks without a VM

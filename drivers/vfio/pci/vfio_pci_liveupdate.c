@@ -1027,6 +1027,8 @@ void vfio_pci_liveupdate_set_irqs(struct vfio_pci_core_device *vdev,
 		return;
 
 	vdev->liveupdate.held = false;
+	/* Unmasking looks whether something is pending, enabling does not. */
+	vdev->liveupdate_intx = index == VFIO_PCI_INTX_IRQ_INDEX;
 	if (index != VFIO_PCI_MSIX_IRQ_INDEX &&
 	    vdev->liveupdate.msix_flags & PCI_MSIX_FLAGS_ENABLE)
 		pci_write_config_word(pdev, pdev->msix_cap + PCI_MSIX_FLAGS,
