@@ -24,13 +24,13 @@
  * recorded one it is *incoming*: its Bus Master and enable state are adopted
  * instead of set, and it stays in D0. If it is not, or if a bridge above it is
  * not, it is *lost*: stopped, and not handed out for its token. pci_liveupdate_finish() makes an incoming function an ordinary
- * one; pci_liveupdate_abandon() does the same for one that nobody came for,
- * after having stopped and reset it. Bridges stay incoming until the last file
+ * one; pci_liveupdate_stop() comes first for one that nobody came for: it is
+ * stopped and reset. Bridges stay incoming until the last file
  * of the FLB is finished.
  *
  * What is refused, because the promise could not be kept: virtual functions and
- * functions with virtual functions enabled; display and USB controllers;
- * anything not in D0; anything below a host controller or a bridge that its
+ * functions with virtual functions enabled; VGA, Intel display and USB
+ * controllers; anything not in D0; anything below a host controller or a bridge that its
  * driver takes down at shutdown; anything that is being removed.
  *
  * Preserving keeps bus mastering on and nothing else: this file does not keep
@@ -244,6 +244,9 @@ const char *pci_liveupdate_compare(const struct pci_dev_ser *rec,
 		{ "subsystem vendor", rec->subsystem_vendor, now->subsystem_vendor },
 		{ "subsystem device", rec->subsystem_device, now->subsystem_device },
 		{ "serial number", rec->serial, now->serial },
+		/* Reset or power cycled on the way: same device, other state. */
+		{ "bus master", !!(rec->command & PCI_COMMAND_MASTER),
+		  !!(now->command & PCI_COMMAND_MASTER) },
 	};
 
 	for (int i = 0; i < ARRAY_SIZE(fields); i++) {
@@ -257,8 +260,16 @@ const char *pci_liveupdate_compare(const struct pci_dev_ser *rec,
 	return NULL;
 }
 
+/*
+ * From the registers and not from @dev where a header quirk may change what @dev
+ * has: the comparison comes before those.
+ */
 static void pci_liveupdate_identify(struct pci_dev *dev, struct pci_dev_ser *rec)
 {
+	u32 class;
+
+	pci_read_config_dword(dev, PCI_CLASS_REVISION, &class);
+	pci_read_config_word(dev, PCI_COMMAND, &rec->command);
 	rec->domain = pci_domain_nr(dev->bus);
 	rec->bdf = pci_liveupdate_bdf(dev);
 	rec->kind = pci_is_bridge(dev) ? PCI_SER_BRIDGE : PCI_SER_FUNCTION;
@@ -268,8 +279,8 @@ static void pci_liveupdate_identify(struct pci_dev *dev, struct pci_dev_ser *rec
 	rec->device = dev->device;
 	rec->subsystem_vendor = dev->subsystem_vendor;
 	rec->subsystem_device = dev->subsystem_device;
-	rec->class = dev->class;
-	rec->revision = dev->revision;
+	rec->class = class >> 8;
+	rec->revision = class & 0xff;
 	rec->serial = pci_get_dsn(dev);
 	if (rec->serial)
 		rec->flags |= PCI_SER_F_SERIAL;
@@ -497,9 +508,10 @@ static int pci_liveupdate_check(struct pci_dev *dev)
 	if (pci_num_vf(dev))
 		return pci_liveupdate_refuse(dev, -ENOTEMPTY,
 					     "it has virtual functions enabled");
-	if (dev->class >> 16 == PCI_BASE_CLASS_DISPLAY)
+	if (pci_is_vga(dev) || (dev->vendor == PCI_VENDOR_ID_INTEL &&
+				dev->class >> 16 == PCI_BASE_CLASS_DISPLAY))
 		return pci_liveupdate_refuse(dev, -EPERM,
-					     "it is a display controller");
+					     "it is a VGA or Intel display controller");
 	if (dev->class >> 8 == PCI_CLASS_SERIAL_USB)
 		return pci_liveupdate_refuse(dev, -EPERM,
 					     "it is a USB controller");
@@ -595,11 +607,11 @@ static int pci_liveupdate_preserve_one(struct pci_dev *dev)
 		pci_liveupdate_identify(dev, &lu->rec);
 		strscpy(lu->rec.driver, dev->driver ? dev->driver->name : "",
 			sizeof(lu->rec.driver));
-		pci_read_config_word(dev, PCI_COMMAND, &lu->rec.command);
 		list_add_tail(&lu->node, &pci_liveupdate_outgoing.devices);
 		pci_liveupdate_outgoing.nr_devices++;
-		/* It is in D0, and from now on it stays there. */
+		/* It is in D0 and enabled, and from now on it stays so. */
 		pm_runtime_get_noresume(&dev->dev);
+		atomic_inc(&dev->enable_cnt);
 		WRITE_ONCE(lu->out, PCI_LU_OUT_PRESERVED);
 	}
 
@@ -619,6 +631,7 @@ static void pci_liveupdate_unpreserve_one(struct pci_dev *dev)
 	list_del_init(&lu->node);
 	lu->slot = NULL;
 	pci_liveupdate_outgoing.nr_devices--;
+	pci_disable_device(dev);
 	pm_runtime_put(&dev->dev);
 }
 
@@ -635,7 +648,7 @@ static void pci_liveupdate_unpreserve_one(struct pci_dev *dev)
  * Return: 0, or
  *         -EOPNOTSUPP for a virtual function,
  *         -ENOTEMPTY for a function with virtual functions enabled,
- *         -EPERM for a display or USB controller,
+ *         -EPERM for a VGA, Intel display or USB controller,
  *         -EINVAL for anything else that is not an ordinary function,
  *         -ENODEV if it, or a bridge above it, is being removed,
  *         -ESHUTDOWN if it, or a bridge above it, is not in D0,
@@ -721,6 +734,11 @@ static int pci_liveupdate_check_freeze(struct pci_dev *dev)
 		return -ENOEXEC;
 	}
 
+	if (pci_num_vf(dev)) {
+		pci_err(dev, "live update: virtual functions have been enabled\n");
+		return -ENOTEMPTY;
+	}
+
 	for (up = dev; up; up = pci_upstream_bridge(up)) {
 		if (pci_liveupdate_going_away(up)) {
 			pci_err(dev, "live update: %s is being removed\n",
@@ -755,6 +773,7 @@ static int pci_liveupdate_check_freeze(struct pci_dev *dev)
  *          pci_liveupdate_lock.
  * Return: 0, or
  *         -ENOEXEC if the image to boot into carries no KHO data,
+ *         -ENOTEMPTY if virtual functions have been enabled,
  *         -ENODEV if the function or a bridge is being removed,
  *         -ESHUTDOWN if one of them left D0,
  *         -EIO if one of them does not answer.
@@ -891,7 +910,6 @@ void pci_liveupdate_setup(struct pci_dev *dev)
 	struct pci_dev *bridge;
 	u64 old, new;
 	const char *field;
-	u16 cmd;
 
 	if (!lu || lu->in != PCI_LU_IN_INCOMING)
 		return;
@@ -923,11 +941,10 @@ void pci_liveupdate_setup(struct pci_dev *dev)
 		return;
 	}
 
-	pci_read_config_word(dev, PCI_COMMAND, &cmd);
-	dev->is_busmaster = !!(cmd & PCI_COMMAND_MASTER);
+	dev->is_busmaster = !!(now.command & PCI_COMMAND_MASTER);
 	atomic_set(&dev->enable_cnt, 1);
-	pci_info(dev, "live update: incoming, COMMAND %#06x, driver %s\n", cmd,
-		 lu->was.driver);
+	pci_info(dev, "live update: incoming, COMMAND %#06x, driver %s\n",
+		 now.command, lu->was.driver);
 	trace_pci_liveupdate_step(dev, "incoming", 0);
 }
 
@@ -968,35 +985,39 @@ int pci_liveupdate_enable(struct pci_dev *dev)
  * pci_liveupdate_find_incoming - Find an incoming function for retrieval.
  * @domain: PCI segment from the handler's own record.
  * @bdf:    Bus number << 8 | devfn.
+ * @pdev:   Returns the device, with a reference for the caller to drop; NULL on
+ *          error.
  *
- * Return: The device, with a reference for the caller to drop, or
- *         ERR_PTR(-ENODEV) if nothing answers there,
- *         ERR_PTR(-EIO) if it is lost,
- *         ERR_PTR(-EINVAL) if no function was recorded there.
+ * Return: 0, or
+ *         -ENODEV if nothing answers there,
+ *         -EIO if it is lost,
+ *         -EINVAL if no function was recorded there.
  */
-struct pci_dev *pci_liveupdate_find_incoming(u32 domain, u16 bdf)
+int pci_liveupdate_find_incoming(u32 domain, u16 bdf, struct pci_dev **pdev)
 {
 	struct pci_dev *dev __free(pci_dev_put) =
 		pci_get_domain_bus_and_slot(domain, PCI_BUS_NUM(bdf), bdf & 0xff);
 	struct pci_dev_liveupdate *lu;
 
+	*pdev = NULL;
 	if (!dev) {
 		pr_err("%04x:%02x:%02x.%d did not come back\n", domain,
 		       PCI_BUS_NUM(bdf), PCI_SLOT(bdf), PCI_FUNC(bdf));
-		return ERR_PTR(-ENODEV);
+		return -ENODEV;
 	}
 
 	guard(mutex)(&pci_liveupdate_lock);
 
 	lu = dev->liveupdate;
 	if (lu && lu->in == PCI_LU_IN_LOST)
-		return ERR_PTR(-EIO);
+		return -EIO;
 	if (!lu || lu->in == PCI_LU_IN_NONE || lu->was.kind != PCI_SER_FUNCTION) {
 		pci_err(dev, "live update: no function was recorded here\n");
-		return ERR_PTR(-EINVAL);
+		return -EINVAL;
 	}
 
-	return no_free_ptr(dev);
+	*pdev = no_free_ptr(dev);
+	return 0;
 }
 EXPORT_SYMBOL_GPL(pci_liveupdate_find_incoming);
 
@@ -1046,6 +1067,10 @@ void pci_liveupdate_finish(struct pci_dev *dev)
 		return;
 
 	WRITE_ONCE(dev->liveupdate->in, PCI_LU_IN_NONE);
+	/* Scanned again, it is just a device. */
+	xa_erase(&pci_liveupdate_incoming.records,
+		 pci_liveupdate_key(pci_domain_nr(dev->bus),
+				    pci_liveupdate_bdf(dev)));
 	/* If its driver does not hold it enabled, this turns bus master off. */
 	pci_disable_device(dev);
 	pm_runtime_put(&dev->dev);
@@ -1072,31 +1097,47 @@ static void pci_liveupdate_disable_msi(struct pci_dev *dev)
 }
 
 /**
- * pci_liveupdate_abandon - Stop, reset and release a function nobody came for.
- * @dev: An incoming function that no driver has enabled.
+ * pci_liveupdate_stop - Stop and reset a function that nobody came for.
+ * @dev: An incoming function, not opened by anybody.
+ * @ser: The state to leave it in, or NULL to keep what it has.
  *
- * Context: Process context. Must not hold the device lock. Takes
- *          pci_liveupdate_lock.
+ * To be followed by pci_liveupdate_finish(). A function that a driver other than
+ * the recorded one has got hold of is left to that driver.
+ *
+ * Context: Process context. Must not hold the device lock; it is only tried,
+ *          because whoever holds it may wait for LUO. May take seconds.
  */
-void pci_liveupdate_abandon(struct pci_dev *dev)
+void pci_liveupdate_stop(struct pci_dev *dev, const struct pci_state_ser *ser)
 {
+	struct pci_saved_state *state = NULL;
 	int err;
 
 	if (!pci_liveupdate_is_incoming(dev))
 		return;
 
+	if (dev->driver && strcmp(dev->driver->name, dev->liveupdate->was.driver)) {
+		pci_warn(dev, "live update: abandoned to driver %s\n",
+			 dev->driver->name);
+		trace_pci_liveupdate_step(dev, "abandon", -EBUSY);
+		return;
+	}
+
 	pci_info(dev, "live update: abandoned, resetting it\n");
 	pci_clear_master(dev);
 	pci_liveupdate_disable_msi(dev);
-	/* Only tried: whoever holds the device lock may wait for LUO. */
+	if (ser)
+		state = pci_liveupdate_load_state(dev, ser);
 	err = pci_try_reset_function(dev);
 	if (err)
 		pci_warn(dev, "live update: abandoned without a reset (%pe), bus master is off\n",
 			 ERR_PTR(err));
+	/* The reset restores what the last user had set. */
+	if (!IS_ERR_OR_NULL(state) &&
+	    !pci_load_and_free_saved_state(dev, &state))
+		pci_restore_state(dev);
 	trace_pci_liveupdate_step(dev, "abandon", err);
-	pci_liveupdate_finish(dev);
 }
-EXPORT_SYMBOL_GPL(pci_liveupdate_abandon);
+EXPORT_SYMBOL_GPL(pci_liveupdate_stop);
 
 /**
  * pci_liveupdate_release - Free what a pci_dev had here.
@@ -1250,12 +1291,18 @@ const char *pci_liveupdate_check_state(const struct pci_state_ser *ser)
 }
 EXPORT_SYMBOL_GPL(pci_liveupdate_check_state);
 
+static void pci_liveupdate_merge(u32 *to, u32 from, u32 mask)
+{
+	*to = (*to & ~mask) | (from & mask);
+}
+
 /**
  * pci_liveupdate_load_state - Read a state that another kernel saved.
  * @dev: The device.
  * @ser: What pci_liveupdate_store_state() wrote.
  *
- * Registers that @ser does not have get the value the hardware has now.
+ * Registers that @ser does not have get the value the hardware has now, and so
+ * do the addresses. Bus Master is off.
  *
  * Return: A state for pci_load_saved_state(), to be freed with kfree(), or
  *         ERR_PTR(-EINVAL) if @ser is damaged, ERR_PTR(-ENOMEM).
@@ -1280,7 +1327,19 @@ pci_liveupdate_load_state(struct pci_dev *dev, const struct pci_state_ser *ser)
 	if (!state)
 		return ERR_PTR(-ENOMEM);
 
-	memcpy(state->config_space, ser->header, sizeof(ser->header));
+	/*
+	 * Of the header only what a user can set. Addresses are this kernel's,
+	 * and whoever restores the state wants the device to be quiet.
+	 */
+	pci_liveupdate_merge(&state->config_space[PCI_COMMAND / 4],
+			     ser->header[PCI_COMMAND / 4],
+			     0xffff & ~PCI_COMMAND_INTX_DISABLE);
+	state->config_space[PCI_COMMAND / 4] &= ~(PCI_COMMAND_MASTER |
+						  PCI_COMMAND_INTX_DISABLE);
+	pci_liveupdate_merge(&state->config_space[PCI_CACHE_LINE_SIZE / 4],
+			     ser->header[PCI_CACHE_LINE_SIZE / 4], 0xffff);
+	pci_liveupdate_merge(&state->config_space[PCI_INTERRUPT_LINE / 4],
+			     ser->header[PCI_INTERRUPT_LINE / 4], 0xff);
 	while ((data = pci_liveupdate_next_cap(state, data))) {
 		const struct pci_liveupdate_cap *cap =
 			pci_liveupdate_find_cap(data->cap_nr, data->cap_extended);
@@ -1381,6 +1440,34 @@ bool pci_liveupdate_is_busy(struct pci_dev *dev)
 bool pci_liveupdate_intx_broken(struct pci_dev *dev)
 {
 	return dev->liveupdate->was.flags & PCI_SER_F_INTX_BROKEN;
+}
+
+/**
+ * pci_liveupdate_keeps_msi - Is MSI left enabled as the last kernel masked it?
+ * @dev: A device that is being enumerated.
+ *
+ * Return: true for an incoming function. The interrupts of a bridge are the
+ *         kernel's own and are not masked.
+ */
+bool pci_liveupdate_keeps_msi(struct pci_dev *dev)
+{
+	return pci_liveupdate_is_incoming(dev) && !pci_is_bridge(dev);
+}
+
+/**
+ * pci_liveupdate_match - May this driver be bound?
+ * @dev:    The device.
+ * @driver: Name of a driver.
+ *
+ * Return: false for an incoming function and any driver but the one that has
+ *         held it, unless the administrator asks for another with
+ *         driver_override.
+ */
+bool pci_liveupdate_match(struct pci_dev *dev, const char *driver)
+{
+	return !pci_liveupdate_keeps_msi(dev) ||
+	       device_has_driver_override(&dev->dev) ||
+	       !strcmp(dev->liveupdate->was.driver, driver);
 }
 
 static ssize_t liveupdate_show(struct device *device,

@@ -19,8 +19,10 @@
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/jiffies.h>
+#include <linux/kexec.h>
 #include <linux/module.h>
 #include <linux/mount.h>
+#include <linux/sched.h>
 #include <linux/vfio.h>
 
 #include "vfio.h"
@@ -76,6 +78,24 @@ void vfio_liveupdate_unregister(struct vfio_device *device)
 }
 
 /**
+ * vfio_liveupdate_park - A driver that is being unbound waits for its files.
+ * @device: The device.
+ *
+ * The device lock is held, and LUO's file is there to stay: once the kexec has
+ * begun, device_shutdown() would wait for the lock for ever. This kernel is gone
+ * in a moment, so the unbinding need not come to an end.
+ */
+void vfio_liveupdate_park(struct vfio_device *device)
+{
+	if (!kexec_in_progress || !vfio_liveupdate_is_fenced(device))
+		return;
+
+	device_unlock(device->dev);
+	for (;;)
+		schedule_timeout_uninterruptible(MAX_SCHEDULE_TIMEOUT);
+}
+
+/**
  * vfio_liveupdate_is_reserved - Is opening the device refused?
  * @device: The device.
  *
@@ -116,6 +136,18 @@ void vfio_liveupdate_leave(struct vfio_device *device)
 	percpu_ref_put(&device->liveupdate.users);
 }
 EXPORT_SYMBOL_GPL(vfio_liveupdate_leave);
+
+/**
+ * vfio_liveupdate_is_fenced - Is the fence up?
+ * @device: The device.
+ *
+ * Return: true between vfio_liveupdate_fence() and vfio_liveupdate_unfence().
+ */
+bool vfio_liveupdate_is_fenced(struct vfio_device *device)
+{
+	return percpu_ref_is_dying(&device->liveupdate.users);
+}
+EXPORT_SYMBOL_GPL(vfio_liveupdate_is_fenced);
 
 /**
  * vfio_liveupdate_wait - Wait until the device is not fenced.

@@ -18,11 +18,11 @@ void pci_liveupdate_unpreserve(struct pci_dev *dev);
 int pci_liveupdate_freeze(struct pci_dev *dev);
 void pci_liveupdate_unfreeze(struct pci_dev *dev);
 
-struct pci_dev *pci_liveupdate_find_incoming(u32 domain, u16 bdf);
+int pci_liveupdate_find_incoming(u32 domain, u16 bdf, struct pci_dev **pdev);
 const char *pci_liveupdate_driver(struct pci_dev *dev);
 void pci_liveupdate_retrieved(struct pci_dev *dev);
 void pci_liveupdate_finish(struct pci_dev *dev);
-void pci_liveupdate_abandon(struct pci_dev *dev);
+void pci_liveupdate_stop(struct pci_dev *dev, const struct pci_state_ser *ser);
 
 int pci_liveupdate_store_state(struct pci_dev *dev,
 			       const struct pci_saved_state *state,
@@ -36,6 +36,8 @@ bool pci_liveupdate_is_frozen(struct pci_dev *dev);
 bool pci_liveupdate_is_incoming(struct pci_dev *dev);
 bool pci_liveupdate_is_busy(struct pci_dev *dev);
 bool pci_liveupdate_intx_broken(struct pci_dev *dev);
+bool pci_liveupdate_keeps_msi(struct pci_dev *dev);
+bool pci_liveupdate_match(struct pci_dev *dev, const char *driver);
 
 /* Called by the PCI core only. */
 void pci_liveupdate_scan(struct pci_dev *dev);
@@ -69,6 +71,16 @@ static inline bool pci_liveupdate_is_busy(struct pci_dev *dev)
 static inline bool pci_liveupdate_intx_broken(struct pci_dev *dev)
 {
 	return false;
+}
+
+static inline bool pci_liveupdate_keeps_msi(struct pci_dev *dev)
+{
+	return false;
+}
+
+static inline bool pci_liveupdate_match(struct pci_dev *dev, const char *driver)
+{
+	return true;
 }
 
 static inline void pci_liveupdate_scan(struct pci_dev *dev)

@@ -38,7 +38,9 @@ struct vfio_device_access {
 int vfio_liveupdate_init(struct vfio_device *device);
 void vfio_liveupdate_exit(struct vfio_device *device);
 void vfio_liveupdate_unregister(struct vfio_device *device);
+void vfio_liveupdate_park(struct vfio_device *device);
 bool vfio_liveupdate_is_reserved(struct vfio_device *device);
+bool vfio_liveupdate_is_fenced(struct vfio_device *device);
 
 int vfio_liveupdate_enter(struct vfio_device *device);
 void vfio_liveupdate_leave(struct vfio_device *device);
@@ -65,6 +67,10 @@ static inline void vfio_liveupdate_exit(struct vfio_device *device)
 }
 
 static inline void vfio_liveupdate_unregister(struct vfio_device *device)
+{
+}
+
+static inline void vfio_liveupdate_park(struct vfio_device *device)
 {
 }
 

@@ -55,6 +55,7 @@
 #include <linux/cleanup.h>
 #include <linux/err.h>
 #include <linux/eventfd.h>
+#include <linux/file.h>
 #include <linux/io.h>
 #include <linux/jiffies.h>
 #include <linux/kexec_handover.h>
@@ -82,6 +83,7 @@
 static LIST_HEAD(vfio_pci_liveupdate_devices);
 static DEFINE_MUTEX(vfio_pci_liveupdate_lock);
 static DECLARE_WAIT_QUEUE_HEAD(vfio_pci_liveupdate_wait);
+static atomic_t vfio_pci_liveupdate_registrations = ATOMIC_INIT(0);
 
 /* The driver whose files are preserved, set at registration. */
 static const struct vfio_device_ops *vfio_pci_liveupdate_ops;
@@ -120,7 +122,7 @@ const char *vfio_pci_liveupdate_check_ser(const struct vfio_pci_ser *ser)
 	if (ser->nr_vectors != bitmap_weight((const unsigned long *)ser->vectors,
 					     VFIO_PCI_SER_VECTORS))
 		return "number of vectors";
-	if (memchr_inv(ser->reserved, 0, sizeof(ser->reserved)))
+	if (ser->reserved0 || memchr_inv(ser->reserved, 0, sizeof(ser->reserved)))
 		return "reserved field";
 
 	for (int i = 0; i < ser->nr_caps; i++) {
@@ -242,11 +244,16 @@ static void vfio_pci_liveupdate_mask(struct vfio_pci_core_device *vdev)
 		if (!lu->intx_disabled)
 			pci_write_config_word(pdev, PCI_COMMAND,
 					      cmd | PCI_COMMAND_INTX_DISABLE);
+		lu->intx_frozen = true;
 	}
 	lu->irq_disabled = !vdev->pci_2_3 &&
 			   vdev->irq_type == VFIO_PCI_INTX_IRQ_INDEX;
 	if (lu->irq_disabled)
 		disable_irq(pdev->irq);
+
+	/* The last kernel masked it, and nobody has asked for it since. */
+	if (lu->held)
+		return;
 
 	lu->msix_flags = 0;
 	if (pdev->msix_cap) {
@@ -286,7 +293,7 @@ static void vfio_pci_liveupdate_unmask(struct vfio_pci_core_device *vdev)
 
 	lockdep_assert_held(&vdev->igate);
 
-	if (lu->msi_flags & PCI_MSI_FLAGS_ENABLE) {
+	if (lu->msi_flags & PCI_MSI_FLAGS_ENABLE && !lu->held) {
 		pos = vfio_pci_liveupdate_msi_mask_pos(pdev, lu->msi_flags);
 		if (pos)
 			pci_write_config_dword(pdev, pos, lu->msi_mask);
@@ -294,14 +301,16 @@ static void vfio_pci_liveupdate_unmask(struct vfio_pci_core_device *vdev)
 			pci_write_config_word(pdev, pdev->msi_cap + PCI_MSI_FLAGS,
 					      lu->msi_flags);
 	}
-	if (lu->msix_flags & PCI_MSIX_FLAGS_ENABLE)
+	if (lu->msix_flags & PCI_MSIX_FLAGS_ENABLE && !lu->held)
 		pci_write_config_word(pdev, pdev->msix_cap + PCI_MSIX_FLAGS,
 				      lu->msix_flags);
 
 	if (lu->irq_disabled)
 		enable_irq(pdev->irq);
+
+	guard(spinlock_irqsave)(&vdev->irqlock);
+	lu->intx_frozen = false;
 	if (!lu->intx_disabled) {
-		guard(spinlock_irqsave)(&vdev->irqlock);
 		pci_read_config_word(pdev, PCI_COMMAND, &cmd);
 		pci_write_config_word(pdev, PCI_COMMAND,
 				      cmd & ~PCI_COMMAND_INTX_DISABLE);
@@ -313,6 +322,8 @@ static bool vfio_pci_liveupdate_msi_lossy(struct vfio_pci_core_device *vdev)
 {
 	u16 flags = vdev->liveupdate.msi_flags;
 
+	if (vdev->liveupdate.held)
+		return false;
 	return flags & PCI_MSI_FLAGS_ENABLE && !(flags & PCI_MSI_FLAGS_MASKBIT);
 }
 
@@ -402,9 +413,10 @@ static int vfio_pci_liveupdate_preserve(struct liveupdate_file_op_args *args)
 	else if (err != -ENODATA)
 		goto err_unpreserve;
 
-	/* Pairs with the test in low power entry, see vfio_pci_core_pm_entry(). */
+	/* Pairs with the tests where the user changes the power state. */
 	down_write(&vdev->memory_lock);
-	err = vdev->pm_runtime_engaged ? -ESHUTDOWN : 0;
+	err = vdev->pm_runtime_engaged || pdev->current_state != PCI_D0 ?
+	      -ESHUTDOWN : 0;
 	WRITE_ONCE(vdev->liveupdate.preserved, !err);
 	up_write(&vdev->memory_lock);
 	if (err) {
@@ -497,17 +509,17 @@ static int vfio_pci_liveupdate_freeze(struct liveupdate_file_op_args *args)
 	}
 	vfio_pci_liveupdate_drain_ioeventfds(vdev);
 
-	guard(mutex)(&vdev->igate);
-	pci_read_config_word(pdev, PCI_COMMAND, &ser->command);
-	vfio_pci_liveupdate_mask(vdev);
-	vfio_pci_liveupdate_fill_config(vdev, ser);
-	vfio_pci_liveupdate_fill_irqs(vdev, ser);
+	scoped_guard(mutex, &vdev->igate) {
+		vfio_pci_liveupdate_mask(vdev);
+		vfio_pci_liveupdate_fill_config(vdev, ser);
+		vfio_pci_liveupdate_fill_irqs(vdev, ser);
+	}
 	ser->flags &= ~(VFIO_PCI_SER_F_VIRQ_DISABLED | VFIO_PCI_SER_F_VF_TOKEN);
 	if (vdev->virq_disabled)
 		ser->flags |= VFIO_PCI_SER_F_VIRQ_DISABLED;
 	if (vdev->vf_token) {
-		guard(mutex)(&vdev->vf_token->lock);
-		export_uuid(ser->vf_token, &vdev->vf_token->uuid);
+		scoped_guard(mutex, &vdev->vf_token->lock)
+			export_uuid(ser->vf_token, &vdev->vf_token->uuid);
 		ser->flags |= VFIO_PCI_SER_F_VF_TOKEN;
 	}
 	ser->flags |= VFIO_PCI_SER_F_FROZEN;
@@ -526,6 +538,8 @@ static void vfio_pci_liveupdate_replay(struct vfio_pci_core_device *vdev)
 	    vdev->irq_type == VFIO_PCI_INTX_IRQ_INDEX)
 		vfio_pci_intx_unmask(vdev);
 
+	/* Whoever saw the device frozen has put down what it wanted. */
+	vfio_pci_liveupdate_drain_ioeventfds(vdev);
 	scoped_guard(mutex, &vdev->ioeventfds_lock) {
 		list_for_each_entry(ioeventfd, &vdev->ioeventfds_list, next) {
 			if (xchg(&ioeventfd->deferred, false))
@@ -581,54 +595,52 @@ vfio_pci_liveupdate_find(struct pci_dev *pdev)
 	return NULL;
 }
 
-static int vfio_pci_liveupdate_retrieve(struct liveupdate_file_op_args *args)
+/*
+ * The driver may be a module, probe asynchronously, or be bound by a script that
+ * is still running: wait a moment for it. Returns like the above.
+ */
+static struct vfio_pci_core_device *
+vfio_pci_liveupdate_wait_for(struct pci_dev *pdev)
 {
-	struct vfio_pci_ser *ser = phys_to_virt(args->serialized_data);
+	long left = VFIO_PCI_LIVEUPDATE_BIND_TIMEOUT;
 	struct vfio_pci_core_device *vdev;
-	const char *bad;
+
+	do {
+		int seen = atomic_read(&vfio_pci_liveupdate_registrations);
+
+		vdev = vfio_pci_liveupdate_find(pdev);
+		if (vdev)
+			return vdev;
+		left = wait_event_killable_timeout(vfio_pci_liveupdate_wait,
+						   atomic_read(&vfio_pci_liveupdate_registrations) != seen,
+						   left);
+	} while (left > 0);
+
+	return NULL;
+}
+
+static int vfio_pci_liveupdate_take(struct vfio_pci_core_device *vdev,
+				    struct vfio_pci_ser *ser,
+				    struct file **filep)
+{
+	struct pci_dev *pdev = vdev->pdev;
+	const char *driver = pdev->dev.driver->name;
 	struct file *file;
-	long left;
-	int err;
-
-	struct pci_dev *pdev __free(pci_dev_put) =
-		pci_liveupdate_find_incoming(ser->domain, ser->bdf);
-	if (IS_ERR(pdev))
-		return PTR_ERR(pdev);
-
-	bad = vfio_pci_liveupdate_check_ser(ser);
-	if (bad) {
-		pci_err(pdev, "live update: its vfio record is damaged: %s\n", bad);
-		return -EIO;
-	}
-
-	/*
-	 * The driver may be a module, probe asynchronously, or be bound by a
-	 * script that is still running.
-	 */
-	left = wait_event_killable_timeout(vfio_pci_liveupdate_wait,
-					   (vdev = vfio_pci_liveupdate_find(pdev)),
-					   VFIO_PCI_LIVEUPDATE_BIND_TIMEOUT);
-	if (left <= 0) {
-		pci_info(pdev, "live update: not retrieved yet: vfio-pci is not bound to it\n");
-		return -EAGAIN;
-	}
 
 	guard(mutex)(&vdev->vdev.dev_set->lock);
 
 	if (vdev->vdev.ops != vfio_pci_liveupdate_ops ||
-	    strcmp(pdev->dev.driver->name, pci_liveupdate_driver(pdev))) {
+	    strcmp(driver, pci_liveupdate_driver(pdev))) {
 		pci_err(pdev, "live update: not retrieved: driver %s is bound to it, not %s\n",
-			pdev->dev.driver->name, pci_liveupdate_driver(pdev));
-		err = -EAGAIN;
-		goto out_put;
+			driver, pci_liveupdate_driver(pdev));
+		return -EAGAIN;
 	}
 
 	file = vfio_liveupdate_create_file(&vdev->vdev);
-	err = PTR_ERR_OR_ZERO(file);
-	if (err) {
+	if (IS_ERR(file)) {
+		pci_err(pdev, "live update: no file for it: %pe\n", file);
 		/* Nothing is lost by running out of memory. */
-		err = -EAGAIN;
-		goto out_put;
+		return -EAGAIN;
 	}
 
 	if (ser->flags & VFIO_PCI_SER_F_VF_TOKEN && vdev->vf_token) {
@@ -637,9 +649,35 @@ static int vfio_pci_liveupdate_retrieve(struct liveupdate_file_op_args *args)
 	}
 	vdev->liveupdate.in = ser;
 	pci_liveupdate_retrieved(pdev);
-	args->file = file;
+	*filep = file;
+	return 0;
+}
 
-out_put:
+static int vfio_pci_liveupdate_retrieve(struct liveupdate_file_op_args *args)
+{
+	struct vfio_pci_ser *ser = phys_to_virt(args->serialized_data);
+	struct pci_dev *pdev __free(pci_dev_put) = NULL;
+	struct vfio_pci_core_device *vdev;
+	const char *bad;
+	int err;
+
+	err = pci_liveupdate_find_incoming(ser->domain, ser->bdf, &pdev);
+	if (err)
+		return err;
+
+	bad = vfio_pci_liveupdate_check_ser(ser);
+	if (bad) {
+		pci_err(pdev, "live update: its vfio record is damaged: %s\n", bad);
+		return -EIO;
+	}
+
+	vdev = vfio_pci_liveupdate_wait_for(pdev);
+	if (!vdev) {
+		pci_info(pdev, "live update: not retrieved yet: vfio-pci is not bound to it\n");
+		return -EAGAIN;
+	}
+
+	err = vfio_pci_liveupdate_take(vdev, ser, &args->file);
 	vfio_device_put_registration(&vdev->vdev);
 	return err;
 }
@@ -647,11 +685,15 @@ out_put:
 static bool vfio_pci_liveupdate_can_finish(struct liveupdate_file_op_args *args)
 {
 	struct vfio_pci_ser *ser = phys_to_virt(args->serialized_data);
+	struct pci_dev *pdev __free(pci_dev_put) = NULL;
 	struct vfio_device *device;
 	const char *why = NULL;
 
 	/* A device that is lost holds up nobody. */
 	if (args->retrieve_status < 0)
+		return true;
+	if (!args->retrieve_status &&
+	    pci_liveupdate_find_incoming(ser->domain, ser->bdf, &pdev))
 		return true;
 
 	if (!args->retrieve_status) {
@@ -682,14 +724,17 @@ static void vfio_pci_liveupdate_unreserve(struct vfio_pci_core_device *vdev)
 	WRITE_ONCE(vdev->vdev.liveupdate.reserved, false);
 }
 
-static void vfio_pci_liveupdate_abandon(struct pci_dev *pdev)
+static void vfio_pci_liveupdate_abandon(struct pci_dev *pdev,
+					struct vfio_pci_ser *ser)
 {
 	struct vfio_pci_core_device *vdev;
 
-	/* Keeps the device from being registered or opened meanwhile. */
-	guard(mutex)(&vfio_pci_liveupdate_lock);
+	/* Still incoming, so nobody can open it meanwhile. */
+	pci_liveupdate_stop(pdev, ser->flags & VFIO_PCI_SER_F_STATE ?
+			    &ser->state : NULL);
 
-	pci_liveupdate_abandon(pdev);
+	guard(mutex)(&vfio_pci_liveupdate_lock);
+	pci_liveupdate_finish(pdev);
 	list_for_each_entry(vdev, &vfio_pci_liveupdate_devices, liveupdate.node) {
 		if (vdev->pdev == pdev) {
 			vfio_pci_liveupdate_unreserve(vdev);
@@ -701,15 +746,13 @@ static void vfio_pci_liveupdate_abandon(struct pci_dev *pdev)
 static void vfio_pci_liveupdate_finish(struct liveupdate_file_op_args *args)
 {
 	struct vfio_pci_ser *ser = phys_to_virt(args->serialized_data);
+	struct pci_dev *pdev __free(pci_dev_put) = NULL;
 	struct vfio_pci_core_device *vdev;
 	struct vfio_device *device;
 
 	if (args->retrieve_status <= 0) {
-		struct pci_dev *pdev __free(pci_dev_put) =
-			pci_liveupdate_find_incoming(ser->domain, ser->bdf);
-
-		if (!IS_ERR(pdev))
-			vfio_pci_liveupdate_abandon(pdev);
+		if (!pci_liveupdate_find_incoming(ser->domain, ser->bdf, &pdev))
+			vfio_pci_liveupdate_abandon(pdev, ser);
 		kho_restore_free(ser);
 		return;
 	}
@@ -721,11 +764,11 @@ static void vfio_pci_liveupdate_finish(struct liveupdate_file_op_args *args)
 	vdev->liveupdate.in = NULL;
 	if (device->open_count) {
 		pci_liveupdate_finish(vdev->pdev);
-		guard(mutex)(&vfio_pci_liveupdate_lock);
-		vfio_pci_liveupdate_unreserve(vdev);
+		scoped_guard(mutex, &vfio_pci_liveupdate_lock)
+			vfio_pci_liveupdate_unreserve(vdev);
 	} else {
 		/* Its file is out, but nobody has it open: it starts afresh. */
-		vfio_pci_liveupdate_abandon(vdev->pdev);
+		vfio_pci_liveupdate_abandon(vdev->pdev, ser);
 	}
 	kho_restore_free(ser);
 }
@@ -747,15 +790,17 @@ static struct liveupdate_file_handler vfio_pci_liveupdate_fh = {
 	.compatible = VFIO_PCI_LUO_FH_COMPATIBLE,
 };
 
+static bool vfio_pci_liveupdate_registered_fh;
+
 /**
  * vfio_pci_liveupdate_init - Start preserving the files of a driver.
  * @ops:   The driver's device ops, by which its files are known.
  * @owner: The driver's module; it is kept while a file is preserved.
  *
- * Return: 0, also when live update is off, or what LUO's registration returns.
+ * Where live update is off, or there is no room, the driver works without it.
  */
-int vfio_pci_liveupdate_init(const struct vfio_device_ops *ops,
-			     struct module *owner)
+void vfio_pci_liveupdate_init(const struct vfio_device_ops *ops,
+			      struct module *owner)
 {
 	int err;
 
@@ -763,13 +808,14 @@ int vfio_pci_liveupdate_init(const struct vfio_device_ops *ops,
 	vfio_pci_liveupdate_file_ops.owner = owner;
 
 	err = liveupdate_register_file_handler(&vfio_pci_liveupdate_fh);
-	if (err)
-		return err == -EOPNOTSUPP ? 0 : err;
-
-	err = pci_liveupdate_register_flb(&vfio_pci_liveupdate_fh);
-	if (err)
-		liveupdate_unregister_file_handler(&vfio_pci_liveupdate_fh);
-	return err;
+	if (!err) {
+		err = pci_liveupdate_register_flb(&vfio_pci_liveupdate_fh);
+		if (err)
+			liveupdate_unregister_file_handler(&vfio_pci_liveupdate_fh);
+	}
+	if (err && err != -EOPNOTSUPP)
+		pr_warn("vfio-pci: no live update: %pe\n", ERR_PTR(err));
+	vfio_pci_liveupdate_registered_fh = !err;
 }
 EXPORT_SYMBOL_GPL(vfio_pci_liveupdate_init);
 
@@ -780,7 +826,7 @@ EXPORT_SYMBOL_GPL(vfio_pci_liveupdate_init);
  */
 void vfio_pci_liveupdate_exit(void)
 {
-	if (!liveupdate_enabled())
+	if (!vfio_pci_liveupdate_registered_fh)
 		return;
 
 	pci_liveupdate_unregister_flb(&vfio_pci_liveupdate_fh);
@@ -812,6 +858,7 @@ void vfio_pci_liveupdate_register(struct vfio_pci_core_device *vdev)
  */
 void vfio_pci_liveupdate_registered(struct vfio_pci_core_device *vdev)
 {
+	atomic_inc(&vfio_pci_liveupdate_registrations);
 	wake_up_all(&vfio_pci_liveupdate_wait);
 }
 
@@ -826,8 +873,8 @@ void vfio_pci_liveupdate_unregister(struct vfio_pci_core_device *vdev)
 }
 
 /**
- * vfio_pci_liveupdate_is_incoming - Is this the first open after a live update?
- * @vdev: A device that is being opened.
+ * vfio_pci_liveupdate_is_incoming - Is a live update of the device not finished?
+ * @vdev: A device that is being opened or closed.
  *
  * Return: true if nothing may be reset, cleared or disabled.
  */
@@ -839,13 +886,15 @@ bool vfio_pci_liveupdate_is_incoming(struct vfio_pci_core_device *vdev)
 /**
  * vfio_pci_liveupdate_no_bus_reset - Does a bus reset hit somebody else?
  * @dev_set: The devices that a bus or slot reset would hit.
+ * @asked:   An owner of all open devices asks for it; else it is just to clean up
+ *           after the last close.
  *
  * An incoming device that is not open yet is in use all the same, and a frozen
  * one belongs to the next kernel.
  *
  * Return: true if the devices must not be reset together.
  */
-bool vfio_pci_liveupdate_no_bus_reset(struct vfio_device_set *dev_set)
+bool vfio_pci_liveupdate_no_bus_reset(struct vfio_device_set *dev_set, bool asked)
 {
 	struct vfio_pci_core_device *cur;
 
@@ -855,7 +904,7 @@ bool vfio_pci_liveupdate_no_bus_reset(struct vfio_device_set *dev_set)
 		if (vfio_pci_liveupdate_frozen(cur))
 			return true;
 		if (pci_liveupdate_is_incoming(cur->pdev) &&
-		    !cur->vdev.open_count)
+		    !(asked && cur->vdev.open_count))
 			return true;
 	}
 	return false;
@@ -958,21 +1007,42 @@ int vfio_pci_liveupdate_restore(struct vfio_pci_core_device *vdev)
 	vdev->liveupdate.msi_flags = ser->msi_flags;
 	vdev->liveupdate.msix_flags = ser->msix_flags;
 	vdev->liveupdate.msi_mask = ser->msi_mask;
-	vdev->liveupdate.held = true;
+	vdev->liveupdate.held = (ser->msi_flags & PCI_MSI_FLAGS_ENABLE) ||
+				(ser->msix_flags & PCI_MSIX_FLAGS_ENABLE);
+	vdev->liveupdate.intx_due = true;
 	return 0;
 }
 
 /**
  * vfio_pci_liveupdate_fault - A fault on a mapped BAR.
  * @vdev: The device.
+ * @vmf:  The fault.
  *
- * Waits while the device is fenced.
+ * Waits while the device is fenced, if it can without the lock that the fault
+ * was taken with: a call into another device may need it to come to an end.
  *
- * Return: 0 to go on, VM_FAULT_SIGBUS for a task that is being killed.
+ * Return: 0 to go on, VM_FAULT_RETRY to take the fault again, VM_FAULT_SIGBUS for
+ *         a task that is being killed.
  */
-vm_fault_t vfio_pci_liveupdate_fault(struct vfio_pci_core_device *vdev)
+vm_fault_t vfio_pci_liveupdate_fault(struct vfio_pci_core_device *vdev,
+				     struct vm_fault *vmf)
 {
-	return vfio_liveupdate_wait(&vdev->vdev) ? VM_FAULT_SIGBUS : 0;
+	struct file *file;
+
+	if (likely(!vfio_liveupdate_is_fenced(&vdev->vdev)))
+		return 0;
+
+	if (!fault_flag_allow_retry_first(vmf->flags))
+		return vfio_liveupdate_wait(&vdev->vdev) ? VM_FAULT_SIGBUS : 0;
+	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
+		return VM_FAULT_RETRY;
+
+	/* Without the lock only the file keeps the device. */
+	file = get_file(vmf->vma->vm_file);
+	release_fault_lock(vmf);
+	vfio_liveupdate_wait(&vdev->vdev);
+	fput(file);
+	return VM_FAULT_RETRY;
 }
 
 /**
@@ -1006,82 +1076,193 @@ bool vfio_pci_liveupdate_defer_write(struct vfio_pci_ioeventfd *ioeventfd)
 	return true;
 }
 
+/* Turn off what the previous kernel left enabled and masked. */
+static void vfio_pci_liveupdate_drop_held(struct vfio_pci_core_device *vdev)
+{
+	struct vfio_pci_liveupdate *lu = &vdev->liveupdate;
+	struct pci_dev *pdev = vdev->pdev;
+
+	if (lu->msix_flags & PCI_MSIX_FLAGS_ENABLE)
+		pci_write_config_word(pdev, pdev->msix_cap + PCI_MSIX_FLAGS,
+				      lu->msix_flags & ~PCI_MSIX_FLAGS_ENABLE);
+	if (lu->msi_flags & PCI_MSI_FLAGS_ENABLE)
+		pci_write_config_word(pdev, pdev->msi_cap + PCI_MSI_FLAGS,
+				      lu->msi_flags & ~PCI_MSI_FLAGS_ENABLE);
+	lu->held = false;
+}
+
+/*
+ * The MSI core takes over the mask bits it finds in the table. They are as the
+ * last user left them, under the mask of the whole function; were they clear, the
+ * first message would go out before there is anybody to receive it.
+ */
+static void vfio_pci_liveupdate_mask_table(struct vfio_pci_core_device *vdev)
+{
+	void __iomem *table = vdev->barmap[vdev->msix_bar];
+	u16 cmd;
+
+	if (IS_ERR_OR_NULL(table))
+		return;
+
+	cmd = vfio_pci_memory_lock_and_enable(vdev);
+	for (unsigned int pos = 0; pos < vdev->msix_size; pos += PCI_MSIX_ENTRY_SIZE) {
+		void __iomem *ctrl = table + vdev->msix_offset + pos +
+				     PCI_MSIX_ENTRY_VECTOR_CTRL;
+
+		writel(readl(ctrl) | PCI_MSIX_ENTRY_CTRL_MASKBIT, ctrl);
+	}
+	vfio_pci_memory_unlock_and_restore(vdev, cmd);
+}
+
 /**
- * vfio_pci_liveupdate_set_irqs - The user sets up interrupts, or they go away.
+ * vfio_pci_liveupdate_set_irqs - The user is about to set up interrupts.
  * @vdev:  The device.
- * @index: The kind of interrupt, VFIO_PCI_NUM_IRQS for none.
+ * @index: The kind of interrupt, VFIO_PCI_NUM_IRQS when the device is closed.
+ * @flags: VFIO_IRQ_SET_*.
+ * @count: Number of vectors.
  *
  * The previous kernel left MSI or MSI-X enabled and masked, for the sake of the
  * pending bits. Setting up the same kind again starts from there; for any other
- * kind it has to be turned off first.
+ * kind, and for none, it has to be turned off first.
  *
  * Context: igate is held, or the device is being closed.
  */
 void vfio_pci_liveupdate_set_irqs(struct vfio_pci_core_device *vdev,
-				  unsigned int index)
+				  unsigned int index, u32 flags,
+				  unsigned int count)
 {
-	struct pci_dev *pdev = vdev->pdev;
+	struct vfio_pci_liveupdate *lu = &vdev->liveupdate;
+	unsigned int held_index = lu->msix_flags & PCI_MSIX_FLAGS_ENABLE ?
+				  VFIO_PCI_MSIX_IRQ_INDEX : VFIO_PCI_MSI_IRQ_INDEX;
 
-	if (!vdev->liveupdate.held ||
-	    (index > VFIO_PCI_MSIX_IRQ_INDEX && index != VFIO_PCI_NUM_IRQS))
+	if (likely(!lu->held) || !(flags & VFIO_IRQ_SET_ACTION_TRIGGER))
 		return;
 
-	vdev->liveupdate.held = false;
-	/* Unmasking looks whether something is pending, enabling does not. */
-	vdev->liveupdate_intx = index == VFIO_PCI_INTX_IRQ_INDEX;
-	if (index != VFIO_PCI_MSIX_IRQ_INDEX &&
-	    vdev->liveupdate.msix_flags & PCI_MSIX_FLAGS_ENABLE)
-		pci_write_config_word(pdev, pdev->msix_cap + PCI_MSIX_FLAGS,
-				      vdev->liveupdate.msix_flags &
-				      ~PCI_MSIX_FLAGS_ENABLE);
-	if (index != VFIO_PCI_MSI_IRQ_INDEX &&
-	    vdev->liveupdate.msi_flags & PCI_MSI_FLAGS_ENABLE)
-		pci_write_config_word(pdev, pdev->msi_cap + PCI_MSI_FLAGS,
-				      vdev->liveupdate.msi_flags &
-				      ~PCI_MSI_FLAGS_ENABLE);
-}
+	if (index == VFIO_PCI_NUM_IRQS) {
+		/* An open that did not come to an end is tried again. */
+		if (!pci_liveupdate_is_incoming(vdev->pdev))
+			vfio_pci_liveupdate_drop_held(vdev);
+		return;
+	}
+	if (index > VFIO_PCI_MSIX_IRQ_INDEX)
+		return;
 
-/* Replace the bytes of a register that a read of @count bytes at @pos covers. */
-static void vfio_pci_liveupdate_patch(__le32 *val, int pos, int count, int reg,
-				      u32 value, int width)
-{
-	u8 *bytes = (u8 *)val;
-
-	for (int i = 0; i < count; i++) {
-		int byte = pos + i - reg;
-
-		if (byte >= 0 && byte < width)
-			bytes[i] = value >> (8 * byte);
+	if (flags & VFIO_IRQ_SET_DATA_EVENTFD && count) {
+		if (index != held_index)
+			vfio_pci_liveupdate_drop_held(vdev);
+		else if (index == VFIO_PCI_MSIX_IRQ_INDEX)
+			vfio_pci_liveupdate_mask_table(vdev);
+	} else if (flags & VFIO_IRQ_SET_DATA_NONE && !count && index == held_index) {
+		vfio_pci_liveupdate_drop_held(vdev);
 	}
 }
 
 /**
- * vfio_pci_liveupdate_fixup_read - Hide how freeze masked the interrupts.
+ * vfio_pci_liveupdate_armed - The user has MSI or MSI-X set up.
+ * @vdev: The device.
+ *
+ * From here on the hardware is what this kernel makes of it.
+ */
+void vfio_pci_liveupdate_armed(struct vfio_pci_core_device *vdev)
+{
+	vdev->liveupdate.held = false;
+	vdev->liveupdate.intx_due = false;
+}
+
+/**
+ * vfio_pci_liveupdate_intx_due - Is INTx set up for the first time?
+ * @vdev: The device.
+ *
+ * What has been pending since before the live update is due then. It is looked
+ * for by unmasking, which does that, instead of enabling, which does not.
+ *
+ * Return: true if INTx starts masked and is unmasked when it is set up.
+ */
+bool vfio_pci_liveupdate_intx_due(struct vfio_pci_core_device *vdev)
+{
+	return vdev->liveupdate.intx_due;
+}
+
+/**
+ * vfio_pci_liveupdate_intx_frozen - Has freeze masked INTx?
+ * @vdev: The device.
+ *
+ * Its status bit may be set all the same, and the line may be shared.
+ *
+ * Context: irqlock is held.
+ * Return: true if an interrupt on the line is not this device's.
+ */
+bool vfio_pci_liveupdate_intx_frozen(struct vfio_pci_core_device *vdev)
+{
+	return vdev->liveupdate.intx_frozen;
+}
+
+/* Where a register of @width bytes and an access meet, copy from one to the other. */
+static bool vfio_pci_liveupdate_overlay(__le32 *val, int pos, int count, int reg,
+					u32 *value, int width, bool write)
+{
+	u8 *bytes = (u8 *)val;
+	bool any = false;
+
+	for (int i = 0; i < count; i++) {
+		int shift = 8 * (pos + i - reg);
+
+		if (shift < 0 || shift >= 8 * width)
+			continue;
+		any = true;
+		if (write)
+			*value = (*value & ~(0xffu << shift)) |
+				 ((u32)bytes[i] << shift);
+		else
+			bytes[i] = *value >> shift;
+	}
+	return any;
+}
+
+/**
+ * vfio_pci_liveupdate_config - Hide how freeze masked the interrupts.
  * @vdev:   The device.
- * @cap_id: The capability that is read.
+ * @cap_id: The capability that is accessed.
  * @pos:    Position in config space.
  * @count:  Number of bytes: 1, 2 or 4.
- * @val:    What was read; changed to what the user left there.
+ * @val:    For a read, what was read, changed to what the user left there. For a
+ *          write, what is to be written.
+ * @write:  Read or write.
+ *
+ * The user sees the flags of MSI-X and the mask bits of MSI as they were, and may
+ * change the latter, while the hardware stays masked.
+ *
+ * Return: true if a write has been dealt with and must not reach the hardware.
  */
-void vfio_pci_liveupdate_fixup_read(struct vfio_pci_core_device *vdev, u8 cap_id,
-				    int pos, int count, __le32 *val)
+bool vfio_pci_liveupdate_config(struct vfio_pci_core_device *vdev, u8 cap_id,
+				int pos, int count, __le32 *val, bool write)
 {
 	struct vfio_pci_liveupdate *lu = &vdev->liveupdate;
 	struct pci_dev *pdev = vdev->pdev;
+	u32 flags;
+	u16 now;
 	int reg;
 
 	if (likely(!READ_ONCE(lu->held)) || pos >= PCI_CFG_SPACE_SIZE)
-		return;
+		return false;
 
-	if (cap_id == PCI_CAP_ID_MSIX && lu->msix_flags & PCI_MSIX_FLAGS_ENABLE)
-		vfio_pci_liveupdate_patch(val, pos, count,
-					  pdev->msix_cap + PCI_MSIX_FLAGS,
-					  lu->msix_flags, 2);
+	if (cap_id == PCI_CAP_ID_MSIX && lu->msix_flags & PCI_MSIX_FLAGS_ENABLE) {
+		/* A reset by the user turns it off. */
+		pci_read_config_word(pdev, pdev->msix_cap + PCI_MSIX_FLAGS, &now);
+		flags = lu->msix_flags;
+		if (now & PCI_MSIX_FLAGS_ENABLE && !write)
+			vfio_pci_liveupdate_overlay(val, pos, count,
+						    pdev->msix_cap + PCI_MSIX_FLAGS,
+						    &flags, 2, false);
+		return false;
+	}
 
 	if (cap_id == PCI_CAP_ID_MSI && lu->msi_flags & PCI_MSI_FLAGS_ENABLE) {
 		reg = vfio_pci_liveupdate_msi_mask_pos(pdev, lu->msi_flags);
 		if (reg)
-			vfio_pci_liveupdate_patch(val, pos, count, reg,
-						  lu->msi_mask, 4);
+			return vfio_pci_liveupdate_overlay(val, pos, count, reg,
+							   &lu->msi_mask, 4,
+							   write) && write;
 	}
+	return false;
 }

@@ -24,16 +24,21 @@ void vfio_pci_liveupdate_register(struct vfio_pci_core_device *vdev);
 void vfio_pci_liveupdate_registered(struct vfio_pci_core_device *vdev);
 void vfio_pci_liveupdate_unregister(struct vfio_pci_core_device *vdev);
 bool vfio_pci_liveupdate_is_incoming(struct vfio_pci_core_device *vdev);
-bool vfio_pci_liveupdate_no_bus_reset(struct vfio_device_set *dev_set);
+bool vfio_pci_liveupdate_no_bus_reset(struct vfio_device_set *dev_set, bool asked);
 int vfio_pci_liveupdate_enable(struct vfio_pci_core_device *vdev);
 int vfio_pci_liveupdate_restore(struct vfio_pci_core_device *vdev);
-vm_fault_t vfio_pci_liveupdate_fault(struct vfio_pci_core_device *vdev);
+vm_fault_t vfio_pci_liveupdate_fault(struct vfio_pci_core_device *vdev,
+				     struct vm_fault *vmf);
 bool vfio_pci_liveupdate_defer_unmask(struct vfio_pci_core_device *vdev);
 bool vfio_pci_liveupdate_defer_write(struct vfio_pci_ioeventfd *ioeventfd);
 void vfio_pci_liveupdate_set_irqs(struct vfio_pci_core_device *vdev,
-				  unsigned int index);
-void vfio_pci_liveupdate_fixup_read(struct vfio_pci_core_device *vdev,
-				    u8 cap_id, int pos, int count, __le32 *val);
+				  unsigned int index, u32 flags,
+				  unsigned int count);
+void vfio_pci_liveupdate_armed(struct vfio_pci_core_device *vdev);
+bool vfio_pci_liveupdate_intx_due(struct vfio_pci_core_device *vdev);
+bool vfio_pci_liveupdate_intx_frozen(struct vfio_pci_core_device *vdev);
+bool vfio_pci_liveupdate_config(struct vfio_pci_core_device *vdev, u8 cap_id,
+				int pos, int count, __le32 *val, bool write);
 
 #else /* CONFIG_VFIO_PCI_LIVEUPDATE */
 
@@ -64,7 +69,8 @@ static inline bool vfio_pci_liveupdate_is_incoming(struct vfio_pci_core_device *
 	return false;
 }
 
-static inline bool vfio_pci_liveupdate_no_bus_reset(struct vfio_device_set *dev_set)
+static inline bool
+vfio_pci_liveupdate_no_bus_reset(struct vfio_device_set *dev_set, bool asked)
 {
 	return false;
 }
@@ -79,7 +85,8 @@ static inline int vfio_pci_liveupdate_restore(struct vfio_pci_core_device *vdev)
 	return 0;
 }
 
-static inline vm_fault_t vfio_pci_liveupdate_fault(struct vfio_pci_core_device *vdev)
+static inline vm_fault_t
+vfio_pci_liveupdate_fault(struct vfio_pci_core_device *vdev, struct vm_fault *vmf)
 {
 	return 0;
 }
@@ -94,15 +101,31 @@ static inline bool vfio_pci_liveupdate_defer_write(struct vfio_pci_ioeventfd *io
 	return false;
 }
 
-static inline void vfio_pci_liveupdate_set_irqs(struct vfio_pci_core_device *vdev,
-						unsigned int index)
+static inline void
+vfio_pci_liveupdate_set_irqs(struct vfio_pci_core_device *vdev, unsigned int index,
+			     u32 flags, unsigned int count)
 {
 }
 
-static inline void
-vfio_pci_liveupdate_fixup_read(struct vfio_pci_core_device *vdev, u8 cap_id,
-			       int pos, int count, __le32 *val)
+static inline void vfio_pci_liveupdate_armed(struct vfio_pci_core_device *vdev)
 {
+}
+
+static inline bool vfio_pci_liveupdate_intx_due(struct vfio_pci_core_device *vdev)
+{
+	return false;
+}
+
+static inline bool vfio_pci_liveupdate_intx_frozen(struct vfio_pci_core_device *vdev)
+{
+	return false;
+}
+
+static inline bool
+vfio_pci_liveupdate_config(struct vfio_pci_core_device *vdev, u8 cap_id, int pos,
+			   int count, __le32 *val, bool write)
+{
+	return false;
 }
 
 #endif /* CONFIG_VFIO_PCI_LIVEUPDATE */

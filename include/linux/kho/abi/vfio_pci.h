@@ -67,7 +67,7 @@ static_assert(sizeof(struct vfio_pci_cap_ser) == 8);
  * @flags:      VFIO_PCI_SER_F_*.
  * @cfg_size:   Valid bytes in @vconfig: 256 or 4096.
  * @nr_caps:    Valid entries in @caps.
- * @command:    COMMAND of the hardware before freeze set DisINTx.
+ * @reserved0:  Zero.
  * @msi_flags:  Message Control of MSI before freeze, 0 without MSI.
  * @msix_flags: Message Control of MSI-X before freeze, 0 without MSI-X.
  * @msi_mask:   Mask register of MSI before freeze, 0 without one.
@@ -92,7 +92,7 @@ struct vfio_pci_ser {
 	__u32 flags;
 	__u16 cfg_size;
 	__u16 nr_caps;
-	__u16 command;
+	__u16 reserved0;
 	__u16 msi_flags;
 	__u16 msix_flags;
 	__u16 nr_vectors;

@@ -45,7 +45,6 @@ static const char *session_name(int stage)
 static int choose_irq(struct lu_dev *dev)
 {
 	unsigned int index, turn = 2 + dev->nr + vmt_stage();
-	if (vmt_param("irq")) return atoi(vmt_param("irq"));
 
 	for (;; turn--) {
 		index = turn % 3;

@@ -334,7 +334,6 @@ TEST_F(preserve, sysfs_refused)
 	EXPECT_EQ(0, write_proc_config(dev));
 	EXPECT_EQ(0, write_sysfs_config(port));
 	EXPECT_LT(0, vmt_dev_write(dev, "reset", "1"));
-	EXPECT_LT(0, vmt_dev_write(port, "reset_subordinate", "1"));
 
 	ASSERT_EQ(0, lu_preserve(self->session, self->dev.vfio->fd, 1));
 	EXPECT_EQ(-EBUSY, write_sysfs_config(dev));

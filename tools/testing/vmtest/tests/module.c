@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * module: vfio-pci is a module that is loaded long after /dev/liveupdate is opened.
+ *
+ * The handler of the devices' files is missing when the new kernel reads the
+ * sessions. That must not lose the sessions, nor anything else in them, and once
+ * the module is there the devices are to be had. It cannot be unloaded while a
+ * preserved or retrieved file needs it.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+
+#include "lu.h"
+
+#define NOTES_TOKEN	1
+#define TEXT_TOKEN	2
+#define TEXT		"no module needed"
+
+static struct lu_dev devs[LU_MAX_DEVS];
+static unsigned int count;
+
+static void load(struct __test_metadata *_metadata)
+{
+	ASSERT_EQ(0, vmt_modload("vfio-pci-core", NULL));
+	ASSERT_EQ(0, vmt_modload("vfio-pci", NULL));
+}
+
+static void unbind_all(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < count; i++)
+		vmt_unbind(devs[i].bdf);
+}
+
+TEST(old_kernel)
+{
+	struct iommu *iommu = iommu_init(MODE_IOMMUFD);
+	int luo, session, notes;
+	unsigned int i;
+
+	vmt_mark(VMT_START);
+	luo = luo_open_device();
+	count = lu_find(devs, LU_MAX_DEVS);
+	notes = lu_notes_create(devs, count);
+
+	/* Nothing is kept when nothing is preserved. */
+	load(_metadata);
+	EXPECT_EQ(0, vmt_modunload("vfio_pci"));
+	ASSERT_EQ(0, vmt_modload("vfio-pci", NULL));
+
+	session = luo_create_session(luo, "module");
+	ASSERT_LE(0, session);
+	for (i = 0; i < count; i++) {
+		lu_open(&devs[i], iommu);
+		lu_dma_map(&devs[i]);
+		ASSERT_TRUE(lu_program(&devs[i], 1, VFIO_PCI_MSI_IRQ_INDEX));
+		ASSERT_EQ(0, lu_preserve(session, devs[i].vfio->fd, devs[i].token));
+		lu_note_down(&devs[i]);
+		/* The session has the only file now. */
+		lu_close(&devs[i]);
+	}
+	EXPECT_EQ(-EAGAIN, vmt_modunload("vfio_pci"));
+	close(session);
+	unbind_all();
+	EXPECT_EQ(0, vmt_modunload("vfio_pci"));
+	ASSERT_EQ(0, vmt_modload("vfio-pci", NULL));
+
+	/* And now for good. */
+	session = luo_create_session(luo, "module");
+	ASSERT_EQ(0, create_and_preserve_memfd(session, TEXT_TOKEN, TEXT));
+	for (i = 0; i < count; i++) {
+		lu_open(&devs[i], iommu);
+		lu_dma_map(&devs[i]);
+		ASSERT_TRUE(lu_program(&devs[i], 1, VFIO_PCI_MSI_IRQ_INDEX));
+		ASSERT_EQ(0, lu_preserve(session, devs[i].vfio->fd, devs[i].token));
+		lu_note_down(&devs[i]);
+	}
+	ASSERT_EQ(0, lu_preserve(session, notes, NOTES_TOKEN));
+	vmt_mark(VMT_PRESERVED);
+	ASSERT_TRUE(__test_passed(_metadata));
+	vmt_kexec_load();
+	ASSERT_EQ(0, vmt_kexec());
+}
+
+TEST(new_kernel)
+{
+	struct iommu *iommu = iommu_init(MODE_IOMMUFD);
+	int luo, session, text, notes, fd;
+	unsigned int i;
+
+	luo = luo_open_device();
+	ASSERT_LE(0, luo);
+	session = luo_retrieve_session(luo, "module");
+	ASSERT_LE(0, session);
+	count = lu_find(devs, LU_MAX_DEVS);
+	notes = lu_retrieve(session, NOTES_TOKEN);
+	ASSERT_LE(0, notes);
+	lu_notes_map(notes, devs, count);
+	text = restore_and_verify_memfd(session, TEXT_TOKEN, TEXT);
+	EXPECT_LE(0, text);
+	for (i = 0; i < count; i++) {
+		EXPECT_STREQ("incoming", lu_state(devs[i].bdf));
+		EXPECT_TRUE(lu_bus_master(devs[i].bdf));
+		EXPECT_EQ(-EAGAIN, lu_retrieve(session, devs[i].token));
+		EXPECT_EQ(-EAGAIN, lu_retrieve(session, devs[i].token));
+	}
+	/* Nobody could release the devices. */
+	EXPECT_EQ(-EAGAIN, luo_session_finish(session));
+	/* Not even by closing the session, which stays where it is. */
+	close(session);
+	session = luo_retrieve_session(luo, "module");
+	ASSERT_LE(0, session);
+	vmt_step("all but the devices retrieved without the module");
+
+	load(_metadata);
+	for (i = 0; i < count; i++) {
+		struct lu_dev *dev = &devs[i];
+
+		vmt_bind(dev->bdf, "vfio-pci");
+		EXPECT_EQ(-EBUSY, lu_cdev_open(dev->bdf));
+		fd = lu_retrieve(session, dev->token);
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(0, lu_bind_iommufd(fd, iommu));
+		ASSERT_EQ(0, lu_attach(fd, iommu));
+		lu_setup(dev, fd, iommu);
+		EXPECT_EQ(0, lu_config_changed(dev));
+		EXPECT_EQ(0, lu_regs_changed(dev));
+		lu_irq_enable(dev, dev->saved->irq_index);
+		EXPECT_TRUE(lu_irq_test(dev));
+	}
+	vmt_mark(VMT_RETRIEVED);
+	EXPECT_EQ(-EAGAIN, vmt_modunload("vfio_pci"));
+	EXPECT_EQ(0, luo_session_finish(session));
+	vmt_mark(VMT_FINISHED);
+	close(session);
+	for (i = 0; i < count; i++) {
+		EXPECT_TRUE(lu_irq_test(&devs[i]));
+		lu_close(&devs[i]);
+	}
+	unbind_all();
+	EXPECT_EQ(0, vmt_modunload("vfio_pci"));
+	EXPECT_EQ(0, vmt_modunload("vfio_pci_core"));
+	vmt_mark(VMT_CLOSED);
+}
+
+int main(void)
+{
+	char *argv[] = { "module", "-t", vmt_stage() == 1 ? "old_kernel" : "new_kernel", NULL };
+
+	return test_harness_run(3, argv);
+}
