@@ -23,10 +23,11 @@
  * to its configuration space, and then compared with the record. If it is the
  * recorded one it is *incoming*: its Bus Master and enable state are adopted
  * instead of set, and it stays in D0. If it is not, or if a bridge above it is
- * not, it is *lost*: stopped, and not handed out for its token. pci_liveupdate_finish() makes an incoming function an ordinary
- * one; pci_liveupdate_stop() comes first for one that nobody came for: it is
- * stopped and reset. Bridges stay incoming until the last file
- * of the FLB is finished.
+ * not, it is *lost*: stopped, and not handed out for its token. An incoming
+ * function is matched with the driver that has held it, and with no other.
+ * pci_liveupdate_finish() makes it an ordinary one; pci_liveupdate_stop() comes
+ * first for one that nobody came for: it is stopped and reset. Bridges stay
+ * incoming until the last file of the FLB is finished.
  *
  * What is refused, because the promise could not be kept: virtual functions and
  * functions with virtual functions enabled; VGA, Intel display and USB

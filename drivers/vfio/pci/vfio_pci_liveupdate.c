@@ -13,9 +13,9 @@
  * for it that behaves as one opened from /dev/vfio/devices.
  *
  * Preserved are, besides what the PCI core records (see
- * Documentation/PCI/liveupdate.rst): the config space that vfio emulates, the image that the last
- * close restores, whether the function can be reset, which interrupts were in
- * use, the VF token. Not preserved are eventfds, the KVM association, the
+ * Documentation/PCI/liveupdate.rst): the config space that vfio emulates, the
+ * image that the last close restores, whether the function can be reset, which
+ * interrupts were in use, the VF token. Not preserved are eventfds, the KVM association, the
  * iommufd and its objects: the new owner makes them again.
  *
  * preserve allocates everything and checks what can be checked; the user goes on
@@ -603,17 +603,17 @@ static struct vfio_pci_core_device *
 vfio_pci_liveupdate_wait_for(struct pci_dev *pdev)
 {
 	long left = VFIO_PCI_LIVEUPDATE_BIND_TIMEOUT;
+	atomic_t *nr = &vfio_pci_liveupdate_registrations;
 	struct vfio_pci_core_device *vdev;
 
 	do {
-		int seen = atomic_read(&vfio_pci_liveupdate_registrations);
+		int seen = atomic_read(nr);
 
 		vdev = vfio_pci_liveupdate_find(pdev);
 		if (vdev)
 			return vdev;
 		left = wait_event_killable_timeout(vfio_pci_liveupdate_wait,
-						   atomic_read(&vfio_pci_liveupdate_registrations) != seen,
-						   left);
+						   atomic_read(nr) != seen, left);
 	} while (left > 0);
 
 	return NULL;
@@ -1135,16 +1135,18 @@ void vfio_pci_liveupdate_set_irqs(struct vfio_pci_core_device *vdev,
 	unsigned int held_index = lu->msix_flags & PCI_MSIX_FLAGS_ENABLE ?
 				  VFIO_PCI_MSIX_IRQ_INDEX : VFIO_PCI_MSI_IRQ_INDEX;
 
-	if (likely(!lu->held) || !(flags & VFIO_IRQ_SET_ACTION_TRIGGER))
-		return;
-
 	if (index == VFIO_PCI_NUM_IRQS) {
 		/* An open that did not come to an end is tried again. */
-		if (!pci_liveupdate_is_incoming(vdev->pdev))
+		if (pci_liveupdate_is_incoming(vdev->pdev))
+			return;
+		lu->intx_due = false;
+		if (lu->held)
 			vfio_pci_liveupdate_drop_held(vdev);
 		return;
 	}
-	if (index > VFIO_PCI_MSIX_IRQ_INDEX)
+
+	if (likely(!lu->held) || !(flags & VFIO_IRQ_SET_ACTION_TRIGGER) ||
+	    index > VFIO_PCI_MSIX_IRQ_INDEX)
 		return;
 
 	if (flags & VFIO_IRQ_SET_DATA_EVENTFD && count) {

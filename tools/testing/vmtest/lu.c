@@ -439,10 +439,45 @@ void lu_dma_map(struct lu_dev *dev)
 	iommu_map(dev->vfio->iommu, &dev->dma);
 }
 
+static void read_info(struct lu_dev *dev, uint32_t *flags, uint32_t *irqs)
+{
+	unsigned int i;
+
+	*flags = dev->vfio->info.flags;
+	for (i = 0; i < 3; i++) {
+		struct vfio_irq_info info = { .argsz = sizeof(info), .index = i };
+
+		ioctl_assert(dev->vfio->fd, VFIO_DEVICE_GET_IRQ_INFO, &info);
+		irqs[i] = info.count;
+	}
+}
+
+unsigned int lu_info_changed(struct lu_dev *dev)
+{
+	unsigned int i, changed = 0;
+	uint32_t flags, irqs[3];
+
+	read_info(dev, &flags, irqs);
+	if (flags != dev->saved->flags) {
+		fprintf(stderr, "%s: flags were %#x, are %#x\n", dev->name,
+			dev->saved->flags, flags);
+		changed++;
+	}
+	for (i = 0; i < 3; i++) {
+		if (irqs[i] == dev->saved->irqs[i])
+			continue;
+		fprintf(stderr, "%s: number of %s was %u, is %u\n", dev->name, lu_irq_name(i),
+			dev->saved->irqs[i], irqs[i]);
+		changed++;
+	}
+	return changed;
+}
+
 void lu_note_down(struct lu_dev *dev)
 {
 	struct lu_saved *saved = dev->saved;
 
+	read_info(dev, &saved->flags, saved->irqs);
 	saved->irq_index = dev->irq_index;
 	saved->nr_regs = dev->ops->read_regs(dev, saved->regs);
 	saved->cfg_size = dev->vfio->config_space.size;
@@ -523,15 +558,15 @@ bool lu_program(struct lu_dev *dev, unsigned int seed, int irq_index)
 	bool ok = true;
 
 	program_config(dev, seed);
+	/* Interrupts first: QEMU's nvme looks which kind it is when it gets enabled. */
 	if (dev->irq_index >= 0)
 		lu_irq_disable(dev);
-	n = dev->ops->read_regs(dev, before);
-	/* Interrupts first: QEMU's nvme looks which kind it is when it gets enabled. */
 	lu_irq_enable(dev, irq_index);
+	dev->ops->program(dev, seed + 1);
+	n = dev->ops->read_regs(dev, before);
 	dev->ops->program(dev, seed);
 	dev->ops->read_regs(dev, after);
-	/* NVMe has nothing that varies. */
-	if (vmt_stage() == 1 && !memcmp(before, after, n * sizeof(*before))) {
+	if (!memcmp(before, after, n * sizeof(*before))) {
 		fprintf(stderr, "%s: its registers do not take values\n", dev->name);
 		ok = false;
 	}

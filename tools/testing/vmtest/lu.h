@@ -54,11 +54,14 @@ struct lu_ops {
 /* What one kernel tells the next about a device, in preserved memory. */
 struct lu_saved {
 	uint32_t irq_index;
+	uint32_t irqs[3];	/* how many there are of each kind */
+	uint32_t flags;		/* VFIO_DEVICE_FLAGS_* */
 	uint32_t nr_regs;
 	uint64_t regs[LU_MAX_REGS];
 	uint32_t cfg_size;
 	uint8_t cfg[LU_CFG_SIZE];
-	uint32_t priv[4];	/* of the device type's driver */
+	uint32_t priv[8];	/* of the device type's driver */
+	uint64_t mem_total;	/* only the first device's: memory after the first update, kB */
 };
 
 struct lu_dev {
@@ -158,6 +161,8 @@ bool lu_program(struct lu_dev *dev, unsigned int seed, int irq_index);
 void lu_note_down(struct lu_dev *dev);
 unsigned int lu_regs_changed(struct lu_dev *dev);
 unsigned int lu_config_changed(struct lu_dev *dev);
+/* What the ioctls tell of the device that differs from the notes, likewise. */
+unsigned int lu_info_changed(struct lu_dev *dev);
 /* Differences are what is wanted: no lines. */
 extern bool lu_quiet;
 

@@ -255,7 +255,6 @@ static const struct lu_ops igb_ops = {
 #define NVME_SQ0TAIL	0x1000
 #define NVME_CQ0HEAD	0x1004
 #define NVME_IDENTIFY	0x06
-#define NVME_QUEUE	8		/* entries */
 #define NVME_ID_SIZE	4096
 
 struct nvme_cmd {
@@ -277,7 +276,7 @@ struct nvme_cqe {
 #define NVME_ID_OFF	0x2000
 
 /* saved->priv: what a driver has to remember of its queues. */
-enum { NVME_TAIL, NVME_HEAD, NVME_PHASE, NVME_CID };
+enum { NVME_SIZE, NVME_TAIL, NVME_HEAD, NVME_PHASE, NVME_CID };
 
 static void nvme_submit(struct lu_dev *dev)
 {
@@ -290,7 +289,7 @@ static void nvme_submit(struct lu_dev *dev)
 		.prp1 = dev->dma.iova + NVME_ID_OFF,
 		.cdw10 = { 1 },		/* the controller */
 	};
-	priv[NVME_TAIL] = (priv[NVME_TAIL] + 1) % NVME_QUEUE;
+	priv[NVME_TAIL] = (priv[NVME_TAIL] + 1) % priv[NVME_SIZE];
 	__sync_synchronize();
 	lu_write32(dev, NVME_SQ0TAIL, priv[NVME_TAIL]);
 }
@@ -314,7 +313,7 @@ static void nvme_irq_ack(struct lu_dev *dev)
 	if (cqe->status >> 1 || cqe->cid != (priv[NVME_CID] & 0xffff))
 		fprintf(stderr, "%s: command %u completed as %u with status %#x\n", dev->name,
 			priv[NVME_CID], cqe->cid, cqe->status >> 1);
-	if (++priv[NVME_HEAD] == NVME_QUEUE) {
+	if (++priv[NVME_HEAD] == priv[NVME_SIZE]) {
 		priv[NVME_HEAD] = 0;
 		priv[NVME_PHASE] ^= 1;
 	}
@@ -323,13 +322,15 @@ static void nvme_irq_ack(struct lu_dev *dev)
 
 static void nvme_program(struct lu_dev *dev, unsigned int seed)
 {
-	(void)seed;
+	uint32_t size = 8 + seed % 8;
+
 	lu_write32(dev, NVME_CC, 0);
 	wait_reg(dev, NVME_CSTS, NVME_CSTS_RDY, 0);
 	memset(dev->dma.vaddr, 0, dev->dma.size);
 	memset(dev->saved->priv, 0, sizeof(dev->saved->priv));
+	dev->saved->priv[NVME_SIZE] = size;
 	dev->saved->priv[NVME_PHASE] = 1;
-	lu_write32(dev, NVME_AQA, (NVME_QUEUE - 1) << 16 | (NVME_QUEUE - 1));
+	lu_write32(dev, NVME_AQA, (size - 1) << 16 | (size - 1));
 	lu_write64(dev, NVME_ASQ, dev->dma.iova + NVME_SQ_OFF);
 	lu_write64(dev, NVME_ACQ, dev->dma.iova + NVME_CQ_OFF);
 	lu_write32(dev, NVME_CC, NVME_CC_EN);

@@ -18,9 +18,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "kselftest_harness.h"
-
-#include "lu.h"
+#include "lu_harness.h"
 
 #define NOTES_TOKEN	1
 #define TEXT_TOKEN	2
@@ -48,7 +46,7 @@ FIXTURE_TEARDOWN(abandon)
 {
 }
 
-TEST_F_TIMEOUT(abandon, old_kernel, 300)
+TEST_F(abandon, old_kernel)
 {
 	int first, second, notes;
 	unsigned int i;
@@ -128,7 +126,7 @@ static void check_fresh(struct __test_metadata *_metadata, struct lu_dev *dev)
 	}
 }
 
-TEST_F_TIMEOUT(abandon, new_kernel, 300)
+TEST_F(abandon, new_kernel)
 {
 	int first, second, notes, text, fd, fresh;
 

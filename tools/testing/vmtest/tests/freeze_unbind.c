@@ -12,9 +12,7 @@
 
 #include <linux/vfio.h>
 
-#include "kselftest_harness.h"
-
-#include "lu.h"
+#include "lu_harness.h"
 
 FIXTURE(unbind) {
 	struct lu_dev dev;
@@ -94,7 +92,7 @@ FIXTURE_TEARDOWN(unbind)
 	lu_close(&self->dev);
 }
 
-TEST_F_TIMEOUT(unbind, session_closed_first, 120)
+TEST_F(unbind, session_closed_first)
 {
 	int other;
 
@@ -115,7 +113,7 @@ TEST_F_TIMEOUT(unbind, session_closed_first, 120)
 	lu_close(&self->dev);
 }
 
-TEST_F_TIMEOUT(unbind, file_closed_first, 120)
+TEST_F(unbind, file_closed_first)
 {
 	lu_close(&self->dev);
 	EXPECT_TRUE(unbinding(self->pid));

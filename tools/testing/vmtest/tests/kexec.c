@@ -17,12 +17,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "kselftest_harness.h"
-
-#include "lu.h"
+#include "lu_harness.h"
 
 #define NOTES_TOKEN	1
 
@@ -37,6 +36,32 @@ static const char *session_name(int stage)
 
 	snprintf(name, sizeof(name), "kexec-%d", stage);
 	return name;
+}
+
+/* In kB. */
+static uint64_t mem_total(void)
+{
+	char buf[4096];
+
+	if (vmt_read_file("/proc/meminfo", buf, sizeof(buf)) < 0)
+		vmt_die("/proc/meminfo");
+	return strtoull(buf + strlen("MemTotal:"), NULL, 10);
+}
+
+/*
+ * What is handed over and never freed is missing from the memory of the next
+ * kernel, and in the one after that, too. A page or two depend on where the kernel
+ * lies.
+ */
+static void check_leaks(struct __test_metadata *_metadata)
+{
+	uint64_t *first = &devs[0].saved->mem_total, now = mem_total();
+
+	if (!*first)
+		*first = now;
+	EXPECT_LE(*first, now + 16) {
+		TH_LOG("memory, in kB, gets lost in live updates");
+	}
 }
 
 /* ---- Before the jump ------------------------------------------------------- */
@@ -177,16 +202,13 @@ static void reopen(struct __test_metadata *_metadata, struct lu_dev *dev, int fd
 	}
 }
 
-/*
- * Can the hardware keep an interrupt that comes while it is masked? INTx can, but
- * QEMU's I/O APIC forgets the level of a pin that rises before the pin is set up.
- */
+/* Can the hardware keep an interrupt that comes while it is masked? */
 static bool keeps_pending(struct lu_dev *dev, int index)
 {
 	unsigned int cap = lu_cap(dev, PCI_CAP_ID_MSI);
 
 	if (index != VFIO_PCI_MSI_IRQ_INDEX)
-		return index == VFIO_PCI_MSIX_IRQ_INDEX;
+		return true;
 	return vfio_pci_config_readw(dev->vfio, cap + PCI_MSI_FLAGS) & PCI_MSI_FLAGS_MASKBIT;
 }
 
@@ -279,6 +301,7 @@ static void arrive(struct __test_metadata *_metadata)
 		} else {
 			EXPECT_EQ(0, changed);
 			EXPECT_EQ(0, lost);
+			EXPECT_EQ(0, lu_info_changed(dev));
 			check_one(_metadata, dev);
 			vmt_step("%s: %s %s", dev->name, lu_irq_name(dev->irq_index),
 				 dev->ops->dma ? "and DMA work" : "works");
@@ -306,6 +329,8 @@ static void arrive(struct __test_metadata *_metadata)
 		EXPECT_TRUE(lu_irq_test(&devs[i]));
 	}
 	vmt_step("session finished");
+	if (!vmt_stock())
+		check_leaks(_metadata);
 }
 
 /* ---- The end --------------------------------------------------------------- */
@@ -315,6 +340,15 @@ static void check_clean(struct __test_metadata *_metadata, struct lu_dev *dev)
 {
 	uint16_t cmd;
 
+	/* It can be reset if it could be before. */
+	if (dev->saved->flags & VFIO_DEVICE_FLAGS_RESET)
+		EXPECT_EQ(0, ioctl(dev->vfio->fd, VFIO_DEVICE_RESET)) {
+			TH_LOG("%s: VFIO_DEVICE_RESET", dev->name);
+		}
+	lu_set_command(dev, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_PARITY);
+	EXPECT_TRUE(lu_program(dev, 98, dev->saved->irq_index)) {
+		TH_LOG("%s: after VFIO_DEVICE_RESET", dev->name);
+	}
 	lu_note_down(dev);
 	lu_close(dev);
 	EXPECT_FALSE(lu_bus_master(dev->bdf)) {
@@ -357,7 +391,7 @@ FIXTURE_TEARDOWN(kexec)
 {
 }
 
-TEST_F_TIMEOUT(kexec, leave, 600)
+TEST_F(kexec, leave)
 {
 	unsigned int i;
 
@@ -372,13 +406,13 @@ TEST_F_TIMEOUT(kexec, leave, 600)
 	leave(_metadata);
 }
 
-TEST_F_TIMEOUT(kexec, pass_through, 600)
+TEST_F(kexec, pass_through)
 {
 	arrive(_metadata);
 	leave(_metadata);
 }
 
-TEST_F_TIMEOUT(kexec, arrive, 600)
+TEST_F(kexec, arrive)
 {
 	unsigned int i;
 

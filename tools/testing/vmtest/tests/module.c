@@ -11,9 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "kselftest_harness.h"
-
-#include "lu.h"
+#include "lu_harness.h"
 
 #define NOTES_TOKEN	1
 #define TEXT_TOKEN	2
@@ -24,6 +22,7 @@ static unsigned int count;
 
 static void load(struct __test_metadata *_metadata)
 {
+	ASSERT_EQ(0, vmt_modload("irqbypass", NULL));
 	ASSERT_EQ(0, vmt_modload("vfio-pci-core", NULL));
 	ASSERT_EQ(0, vmt_modload("vfio-pci", NULL));
 }
@@ -56,7 +55,6 @@ TEST(old_kernel)
 	ASSERT_LE(0, session);
 	for (i = 0; i < count; i++) {
 		lu_open(&devs[i], iommu);
-		lu_dma_map(&devs[i]);
 		ASSERT_TRUE(lu_program(&devs[i], 1, VFIO_PCI_MSI_IRQ_INDEX));
 		ASSERT_EQ(0, lu_preserve(session, devs[i].vfio->fd, devs[i].token));
 		lu_note_down(&devs[i]);
@@ -74,7 +72,6 @@ TEST(old_kernel)
 	ASSERT_EQ(0, create_and_preserve_memfd(session, TEXT_TOKEN, TEXT));
 	for (i = 0; i < count; i++) {
 		lu_open(&devs[i], iommu);
-		lu_dma_map(&devs[i]);
 		ASSERT_TRUE(lu_program(&devs[i], 1, VFIO_PCI_MSI_IRQ_INDEX));
 		ASSERT_EQ(0, lu_preserve(session, devs[i].vfio->fd, devs[i].token));
 		lu_note_down(&devs[i]);

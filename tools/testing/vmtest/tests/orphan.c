@@ -11,9 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "kselftest_harness.h"
-
-#include "lu.h"
+#include "lu_harness.h"
 
 #define NOTES_TOKEN	1
 
