@@ -31,8 +31,8 @@
  *
  * What is refused, because the promise could not be kept: virtual functions and
  * functions with virtual functions enabled; VGA, Intel display and USB
- * controllers; anything not in D0; anything below a host controller or a bridge that its
- * driver takes down at shutdown; anything that is being removed.
+ * controllers; anything not in D0; anything below a host controller or a bridge
+ * that its driver takes down at shutdown; anything that is being removed.
  *
  * Preserving keeps bus mastering on and nothing else: this file does not keep
  * the IOMMU translating. Until that is handed over too the user has to keep the

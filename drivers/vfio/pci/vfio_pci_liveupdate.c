@@ -15,8 +15,8 @@
  * Preserved are, besides what the PCI core records (see
  * Documentation/PCI/liveupdate.rst): the config space that vfio emulates, the
  * image that the last close restores, whether the function can be reset, which
- * interrupts were in use, the VF token. Not preserved are eventfds, the KVM association, the
- * iommufd and its objects: the new owner makes them again.
+ * interrupts were in use, the VF token. Not preserved are eventfds, the KVM
+ * association, the iommufd and its objects: the new owner makes them again.
  *
  * preserve allocates everything and checks what can be checked; the user goes on
  * using the device. freeze keeps user space out (callers wait, they get no
