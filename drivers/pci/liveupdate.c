@@ -20,14 +20,15 @@
  * pci_device_shutdown() clears it everywhere else.
  *
  * In the new kernel a device is looked up in the record before the first write
- * to its configuration space, and then compared with the record. If it is the
- * recorded one it is *incoming*: its Bus Master and enable state are adopted
- * instead of set, and it stays in D0. If it is not, or if a bridge above it is
- * not, it is *lost*: stopped, and not handed out for its token. An incoming
- * function is matched with the driver that has held it, and with no other.
- * pci_liveupdate_finish() makes it an ordinary one; pci_liveupdate_stop() comes
- * first for one that nobody came for: it is stopped and reset. Bridges stay
- * incoming until the last file of the FLB is finished.
+ * to its configuration space, and then compared with the record, field by field.
+ * If it is the recorded one it is *incoming*: what the old kernel has set is
+ * adopted, nothing is written to it (see liveupdate_adopt.c), and it stays in D0.
+ * If it is not, or if a bridge above it is not, it is *lost*: stopped, without a
+ * driver, and not handed out for its token. An incoming function is bound to the
+ * driver that has held it, and to no other. pci_liveupdate_finish() makes it an
+ * ordinary one; pci_liveupdate_stop() comes first for one that nobody came for:
+ * it is stopped and reset. Bridges stay incoming, and their port services down,
+ * until nothing below them is.
  *
  * What is refused, because the promise could not be kept: virtual functions and
  * functions with virtual functions enabled; VGA, Intel display and USB
@@ -57,6 +58,7 @@
 
 #define pr_fmt(fmt) "PCI: liveupdate: " fmt
 
+#include <linux/bitfield.h>
 #include <linux/cleanup.h>
 #include <linux/err.h>
 #include <linux/io.h>
@@ -65,15 +67,18 @@
 #include <linux/kho_block.h>
 #include <linux/list.h>
 #include <linux/liveupdate.h>
+#include <linux/log2.h>
 #include <linux/mutex.h>
 #include <linux/panic.h>
 #include <linux/pci.h>
 #include <linux/pci_liveupdate.h>
 #include <linux/platform_device.h>
 #include <linux/pm_runtime.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/sysfs.h>
+#include <linux/workqueue.h>
 #include <linux/xarray.h>
 
 #include "liveupdate.h"
@@ -82,50 +87,6 @@
 /* Last: pci.h includes trace events of others. */
 #define CREATE_TRACE_POINTS
 #include <trace/events/pci_liveupdate.h>
-
-/* Towards the next kernel. */
-enum pci_liveupdate_out {
-	PCI_LU_OUT_NONE,
-	PCI_LU_OUT_PRESERVED,
-	PCI_LU_OUT_FROZEN,
-};
-
-/* From the previous kernel. */
-enum pci_liveupdate_in {
-	PCI_LU_IN_NONE,
-	PCI_LU_IN_INCOMING,
-	PCI_LU_IN_RETRIEVED,
-	PCI_LU_IN_LOST,
-};
-
-/**
- * struct pci_dev_liveupdate - Live update state of one pci_dev.
- * @dev:    The device.
- * @node:   Entry in pci_liveupdate_outgoing.devices while preserved.
- * @out:    State towards the next kernel.
- * @in:     State from the previous kernel.
- * @users:  How many preserved functions need this device (1 for a function).
- * @frozen: How many of @users are frozen.
- * @rec:    The record for the next kernel, with PCI_LU_OUT_PRESERVED.
- * @slot:   Where @rec is kept in KHO memory.
- * @was:    The record from the previous kernel.
- *
- * A bridge can be incoming for one function and outgoing for another, so both
- * directions have a state of their own. Allocated when first needed, freed with
- * the pci_dev. All fields are protected by pci_liveupdate_lock; @out and @in may
- * be read without it by whoever can live with an answer that is about to change.
- */
-struct pci_dev_liveupdate {
-	struct pci_dev *dev;
-	struct list_head node;
-	enum pci_liveupdate_out out;
-	enum pci_liveupdate_in in;
-	unsigned int users;
-	unsigned int frozen;
-	struct pci_dev_ser rec;
-	struct pci_dev_ser *slot;
-	struct pci_dev_ser was;
-};
 
 /* Protects everything below and all of struct pci_dev_liveupdate. */
 static DEFINE_MUTEX(pci_liveupdate_lock);
@@ -143,6 +104,7 @@ static struct {
 	struct pci_ser *ser;
 	struct kho_block_set set;
 	struct xarray records;
+	bool seen;
 } pci_liveupdate_incoming;
 
 static unsigned long pci_liveupdate_key(u32 domain, u16 bdf)
@@ -176,6 +138,70 @@ const char *pci_liveupdate_check_ser(const struct pci_ser *ser)
 	return NULL;
 }
 
+static u32 pci_liveupdate_groups(u8 kind)
+{
+	return PCI_SER_GROUP_IDENTITY | PCI_SER_GROUP_BARS | PCI_SER_GROUP_LINK |
+	       (kind == PCI_SER_BRIDGE ? PCI_SER_GROUP_BRIDGE : 0);
+}
+
+/* A BAR cannot hold an address that is no multiple of its size. */
+static bool pci_liveupdate_check_bars(const u64 *size, const u32 *bar,
+				      unsigned int nr, u64 min)
+{
+	for (unsigned int i = 0; i < nr; i++) {
+		u64 s = size[i], addr;
+
+		if (!s)
+			continue;
+		if (!is_power_of_2(s) || s < min)
+			return false;
+		if (bar[i] & PCI_BASE_ADDRESS_SPACE_IO) {
+			addr = bar[i] & (u32)PCI_BASE_ADDRESS_IO_MASK;
+		} else {
+			addr = bar[i] & (u32)PCI_BASE_ADDRESS_MEM_MASK;
+			if (bar[i] & PCI_BASE_ADDRESS_MEM_TYPE_64) {
+				/* The upper half has no size of its own. */
+				if (++i == nr || size[i])
+					return false;
+				addr |= (u64)bar[i] << 32;
+			} else if (s > SZ_2G) {
+				return false;
+			}
+		}
+		if (addr & (s - 1))
+			return false;
+	}
+	return true;
+}
+
+static bool pci_liveupdate_check_rom(u64 size, u32 bar)
+{
+	return !size || (is_power_of_2(size) && size <= SZ_2G &&
+			 !(bar & (u32)PCI_ROM_ADDRESS_MASK & (size - 1)));
+}
+
+static const char *pci_liveupdate_check_bridge(const struct pci_dev_ser *rec)
+{
+	unsigned int primary = FIELD_GET(PCI_PRIMARY_BUS_MASK, rec->buses);
+	unsigned int secondary = FIELD_GET(PCI_SECONDARY_BUS_MASK, rec->buses);
+	unsigned int subordinate = FIELD_GET(PCI_SUBORDINATE_BUS_MASK, rec->buses);
+
+	if (rec->kind != PCI_SER_BRIDGE)
+		return rec->windows || rec->io || rec->buses || rec->mem ||
+		       rec->pref || rec->pref_base_hi || rec->pref_limit_hi ||
+		       rec->io_hi ? "window of a function" : NULL;
+
+	if (rec->buses & PCI_SEC_LATENCY_TIMER_MASK ||
+	    primary != PCI_BUS_NUM(rec->bdf) || secondary <= primary ||
+	    subordinate < secondary)
+		return "bus numbers";
+	if (rec->windows & ~PCI_SER_WINDOWS ||
+	    (rec->windows & PCI_SER_WINDOW_PREF64 &&
+	     !(rec->windows & PCI_SER_WINDOW_PREF)))
+		return "windows";
+	return NULL;
+}
+
 /**
  * pci_liveupdate_check_dev_ser - Check one incoming record.
  * @rec: What the previous kernel wrote.
@@ -186,12 +212,15 @@ const char *pci_liveupdate_check_ser(const struct pci_ser *ser)
  */
 const char *pci_liveupdate_check_dev_ser(const struct pci_dev_ser *rec)
 {
+	const char *bad;
+
 	if (rec->kind != PCI_SER_FUNCTION && rec->kind != PCI_SER_BRIDGE)
 		return "kind";
 	if (rec->hdr_type != (rec->kind == PCI_SER_BRIDGE ?
 			      PCI_HEADER_TYPE_BRIDGE : PCI_HEADER_TYPE_NORMAL))
 		return "header type";
-	if (!(rec->groups & PCI_SER_GROUP_IDENTITY))
+	if ((rec->groups & pci_liveupdate_groups(rec->kind)) !=
+	    pci_liveupdate_groups(rec->kind))
 		return "groups";
 	if (rec->flags & ~PCI_SER_FLAGS)
 		return "flags";
@@ -210,6 +239,20 @@ const char *pci_liveupdate_check_dev_ser(const struct pci_dev_ser *rec)
 		return "driver";
 	if (rec->kind == PCI_SER_FUNCTION && !rec->driver[0])
 		return "driver";
+	/* An I/O BAR has four bytes at least, a page is the least of a VF's. */
+	if (!pci_liveupdate_check_bars(rec->bar_size, rec->bar,
+				       PCI_STD_NUM_BARS, 4) ||
+	    !pci_liveupdate_check_rom(rec->bar_size[PCI_SER_BARS - 1],
+				      rec->bar[PCI_SER_BARS - 1]))
+		return "BAR size";
+	if (!pci_liveupdate_check_bars(rec->vf_bar_size, rec->vf_bar,
+				       PCI_SER_VF_BARS, SZ_4K))
+		return "VF BAR size";
+	if (rec->lnkctl & PCI_SER_LNKCTL_IGNORE)
+		return "link control";
+	bad = pci_liveupdate_check_bridge(rec);
+	if (bad)
+		return bad;
 	if (rec->reserved0 || rec->reserved1)
 		return "reserved field";
 	/* Room that a group of a later kernel may have claimed is not ours. */
@@ -232,6 +275,7 @@ const char *pci_liveupdate_compare(const struct pci_dev_ser *rec,
 				   const struct pci_dev_ser *now,
 				   u64 *old, u64 *new)
 {
+	const u16 decode = PCI_COMMAND_IO | PCI_COMMAND_MEMORY;
 	const struct {
 		const char *name;
 		u64 old;
@@ -248,6 +292,31 @@ const char *pci_liveupdate_compare(const struct pci_dev_ser *rec,
 		/* Reset or power cycled on the way: same device, other state. */
 		{ "bus master", !!(rec->command & PCI_COMMAND_MASTER),
 		  !!(now->command & PCI_COMMAND_MASTER) },
+		{ "decoding", rec->command & decode, now->command & decode },
+		{ "BAR 0", rec->bar[0], now->bar[0] },
+		{ "BAR 1", rec->bar[1], now->bar[1] },
+		{ "BAR 2", rec->bar[2], now->bar[2] },
+		{ "BAR 3", rec->bar[3], now->bar[3] },
+		{ "BAR 4", rec->bar[4], now->bar[4] },
+		{ "BAR 5", rec->bar[5], now->bar[5] },
+		{ "expansion ROM", rec->bar[6], now->bar[6] },
+		{ "VF BAR 0", rec->vf_bar[0], now->vf_bar[0] },
+		{ "VF BAR 1", rec->vf_bar[1], now->vf_bar[1] },
+		{ "VF BAR 2", rec->vf_bar[2], now->vf_bar[2] },
+		{ "VF BAR 3", rec->vf_bar[3], now->vf_bar[3] },
+		{ "VF BAR 4", rec->vf_bar[4], now->vf_bar[4] },
+		{ "VF BAR 5", rec->vf_bar[5], now->vf_bar[5] },
+		{ "bus numbers", rec->buses, now->buses },
+		{ "I/O window", rec->io, now->io },
+		{ "I/O window, upper half", rec->io_hi, now->io_hi },
+		{ "memory window", rec->mem, now->mem },
+		{ "prefetchable window", rec->pref, now->pref },
+		{ "prefetchable base, upper half", rec->pref_base_hi, now->pref_base_hi },
+		{ "prefetchable limit, upper half", rec->pref_limit_hi, now->pref_limit_hi },
+		{ "device control", rec->devctl, now->devctl },
+		{ "device control 2", rec->devctl2, now->devctl2 },
+		{ "link control", rec->lnkctl, now->lnkctl },
+		{ "ACS control", rec->acs_ctrl, now->acs_ctrl },
 	};
 
 	for (int i = 0; i < ARRAY_SIZE(fields); i++) {
@@ -261,25 +330,41 @@ const char *pci_liveupdate_compare(const struct pci_dev_ser *rec,
 	return NULL;
 }
 
+/* Where bridges have them in a capability, other devices have them in the header. */
+static void pci_liveupdate_subsystem(struct pci_dev *dev, struct pci_dev_ser *rec)
+{
+	int pos = PCI_SUBSYSTEM_VENDOR_ID;
+
+	if (dev->hdr_type == PCI_HEADER_TYPE_BRIDGE) {
+		pos = pci_find_capability(dev, PCI_CAP_ID_SSVID);
+		if (!pos)
+			return;
+		pos += PCI_SSVID_VENDOR_ID;
+	}
+	pci_read_config_word(dev, pos, &rec->subsystem_vendor);
+	pci_read_config_word(dev, pos + 2, &rec->subsystem_device);
+}
+
 /*
- * From the registers and not from @dev where a header quirk may change what @dev
- * has: the comparison comes before those.
+ * From the registers and not from @dev: fixups may change what @dev has, and the
+ * comparison comes before any of them.
  */
 static void pci_liveupdate_identify(struct pci_dev *dev, struct pci_dev_ser *rec)
 {
-	u32 class;
+	u32 class, id;
 
+	pci_read_config_dword(dev, PCI_VENDOR_ID, &id);
 	pci_read_config_dword(dev, PCI_CLASS_REVISION, &class);
 	pci_read_config_word(dev, PCI_COMMAND, &rec->command);
 	rec->domain = pci_domain_nr(dev->bus);
 	rec->bdf = pci_liveupdate_bdf(dev);
-	rec->kind = pci_is_bridge(dev) ? PCI_SER_BRIDGE : PCI_SER_FUNCTION;
+	rec->kind = dev->hdr_type == PCI_HEADER_TYPE_BRIDGE ? PCI_SER_BRIDGE :
+							      PCI_SER_FUNCTION;
 	rec->hdr_type = dev->hdr_type;
 	rec->groups = PCI_SER_GROUP_IDENTITY;
-	rec->vendor = dev->vendor;
-	rec->device = dev->device;
-	rec->subsystem_vendor = dev->subsystem_vendor;
-	rec->subsystem_device = dev->subsystem_device;
+	rec->vendor = id & 0xffff;
+	rec->device = id >> 16;
+	pci_liveupdate_subsystem(dev, rec);
 	rec->class = class >> 8;
 	rec->revision = class & 0xff;
 	rec->serial = pci_get_dsn(dev);
@@ -287,6 +372,7 @@ static void pci_liveupdate_identify(struct pci_dev *dev, struct pci_dev_ser *rec
 		rec->flags |= PCI_SER_F_SERIAL;
 	if (dev->broken_intx_masking)
 		rec->flags |= PCI_SER_F_INTX_BROKEN;
+	pci_liveupdate_read_regs(dev, rec);
 }
 
 /* ---- FLB ------------------------------------------------------------------ */
@@ -362,6 +448,7 @@ static int pci_liveupdate_flb_retrieve(struct liveupdate_flb_op_args *args)
 	kho_block_set_init(&pci_liveupdate_incoming.set,
 			   sizeof(struct pci_dev_ser));
 	pci_liveupdate_incoming.ser = ser;
+	pci_liveupdate_incoming.seen = true;
 	err = kho_block_set_restore(&pci_liveupdate_incoming.set, ser->devices_pa);
 	if (!err)
 		err = pci_liveupdate_index();
@@ -373,19 +460,80 @@ static int pci_liveupdate_flb_retrieve(struct liveupdate_flb_op_args *args)
 	return 0;
 }
 
+/* The driver of a bridge may be bound now: its services set the bridge up. */
+static void pci_liveupdate_attach(struct work_struct *work)
+{
+	struct pci_dev_liveupdate *lu =
+		container_of(work, struct pci_dev_liveupdate, attach);
+	int ret;
+
+	/* It counts as enabled: the driver's own enabling will not route INTx. */
+	ret = pcibios_enable_device(lu->dev, 0);
+	if (!ret)
+		ret = device_attach(&lu->dev->dev);
+	if (ret < 0)
+		pci_warn(lu->dev, "live update: no driver for it: %pe\n",
+			 ERR_PTR(ret));
+	pci_dev_put(lu->dev);
+}
+
 static void pci_liveupdate_release_bridge(struct pci_dev *dev)
 {
 	struct pci_dev_liveupdate *lu = dev->liveupdate;
+
+	lockdep_assert_held(&pci_liveupdate_lock);
 
 	if (!lu || lu->in != PCI_LU_IN_INCOMING)
 		return;
 
 	WRITE_ONCE(lu->in, PCI_LU_IN_NONE);
-	/* The port driver has a count of its own, if it is there. */
-	if (atomic_read(&dev->enable_cnt) > 1)
-		atomic_dec(&dev->enable_cnt);
+	WRITE_ONCE(lu->shield, false);
+	pci_liveupdate_unfix(dev);
 	pm_runtime_put(&dev->dev);
 	trace_pci_liveupdate_step(dev, "finish", 0);
+
+	pci_dev_get(dev);
+	/* Not here: LUO's locks are held, and the device lock is needed. */
+	INIT_WORK(&lu->attach, pci_liveupdate_attach);
+	schedule_work(&lu->attach);
+}
+
+/*
+ * The device has a user again, or nobody needs it as it is. A bridge follows when
+ * that is so for every function below: their users may want to reset them through
+ * it, and a reset that vanishes would look as if it had worked.
+ */
+static void pci_liveupdate_unshield(struct pci_dev *dev)
+{
+	struct pci_dev *bridge;
+
+	lockdep_assert_held(&pci_liveupdate_lock);
+
+	if (!dev->liveupdate->shield)
+		return;
+
+	WRITE_ONCE(dev->liveupdate->shield, false);
+	for (bridge = pci_upstream_bridge(dev); bridge;
+	     bridge = pci_upstream_bridge(bridge)) {
+		struct pci_dev_liveupdate *lu = bridge->liveupdate;
+
+		if (lu && lu->shield && !--lu->closed)
+			WRITE_ONCE(lu->shield, false);
+	}
+}
+
+/* One function less that needs the bridges above it. */
+static void pci_liveupdate_leave_bridges(struct pci_dev *dev)
+{
+	struct pci_dev *bridge;
+
+	for (bridge = pci_upstream_bridge(dev); bridge;
+	     bridge = pci_upstream_bridge(bridge)) {
+		struct pci_dev_liveupdate *lu = bridge->liveupdate;
+
+		if (lu && lu->in == PCI_LU_IN_INCOMING && !--lu->was.refcount)
+			pci_liveupdate_release_bridge(bridge);
+	}
 }
 
 static void pci_liveupdate_flb_finish(struct liveupdate_flb_op_args *args)
@@ -423,6 +571,21 @@ static struct liveupdate_flb pci_liveupdate_flb = {
 	.ops = &pci_liveupdate_flb_ops,
 	.compatible = PCI_LUO_FLB_COMPATIBLE,
 };
+
+#ifdef CONFIG_PCI_LIVEUPDATE_DAMAGE
+/**
+ * pci_liveupdate_damage_version - Hand over records of another version.
+ * @name: The FLB's name in the next kernel's eyes.
+ *
+ * Return: 0 or -E2BIG.
+ */
+int pci_liveupdate_damage_version(const char *name)
+{
+	/* LUO writes it down at the last moment. Nothing but a test does this. */
+	return strscpy((char *)pci_liveupdate_flb.compatible, name,
+		       LIVEUPDATE_FLB_COMPAT_LENGTH) < 0 ? -E2BIG : 0;
+}
+#endif
 
 /**
  * pci_liveupdate_register_flb - Make a file handler depend on the PCI records.
@@ -606,6 +769,7 @@ static int pci_liveupdate_preserve_one(struct pci_dev *dev)
 
 		memset(&lu->rec, 0, sizeof(lu->rec));
 		pci_liveupdate_identify(dev, &lu->rec);
+		pci_liveupdate_read_sizes(dev, &lu->rec);
 		strscpy(lu->rec.driver, dev->driver ? dev->driver->name : "",
 			sizeof(lu->rec.driver));
 		list_add_tail(&lu->node, &pci_liveupdate_outgoing.devices);
@@ -798,9 +962,11 @@ int pci_liveupdate_freeze(struct pci_dev *dev)
 		struct pci_dev_liveupdate *lu = up->liveupdate;
 
 		pci_read_config_word(up, PCI_COMMAND, &lu->rec.command);
+		pci_liveupdate_read_regs(up, &lu->rec);
 		lu->frozen++;
 		lu->rec.flags |= PCI_SER_F_FROZEN;
 		*lu->slot = lu->rec;
+		pci_liveupdate_damage(pci_liveupdate_outgoing.ser, lu->slot);
 		WRITE_ONCE(lu->out, PCI_LU_OUT_FROZEN);
 	}
 
@@ -838,8 +1004,13 @@ EXPORT_SYMBOL_GPL(pci_liveupdate_unfreeze);
 
 /* ---- New kernel ------------------------------------------------------------ */
 
-/* A function below a bridge that is not the recorded one is cut off. */
-static struct pci_dev *pci_liveupdate_lost_bridge(struct pci_dev *dev)
+/**
+ * pci_liveupdate_lost_bridge - Is an incoming device cut off?
+ * @dev: The device.
+ *
+ * Return: A bridge above it that is not what was recorded, or NULL.
+ */
+struct pci_dev *pci_liveupdate_lost_bridge(struct pci_dev *dev)
 {
 	struct pci_dev *bridge;
 
@@ -854,10 +1025,33 @@ static struct pci_dev *pci_liveupdate_lost_bridge(struct pci_dev *dev)
 
 static void pci_liveupdate_lose(struct pci_dev *dev)
 {
-	WRITE_ONCE(dev->liveupdate->in, PCI_LU_IN_LOST);
+	struct pci_dev_liveupdate *lu = dev->liveupdate;
+
+	lockdep_assert_held(&pci_liveupdate_lock);
+
+	WRITE_ONCE(lu->in, PCI_LU_IN_LOST);
+	WRITE_ONCE(lu->adopted, false);
+	if (pci_is_bridge(dev))
+		WRITE_ONCE(lu->shield, false);
+	else
+		pci_liveupdate_unshield(dev);
+	pci_liveupdate_unfix(dev);
+	atomic_set(&dev->enable_cnt, 0);
 	/* Whatever it is, it must not write to memory on anybody's behalf. */
 	pci_clear_master(dev);
 	trace_pci_liveupdate_step(dev, "lost", -EIO);
+}
+
+/**
+ * pci_liveupdate_give_up - An incoming device has turned out to be lost.
+ * @dev: The device, which has not been bound to a driver.
+ *
+ * Context: As pci_liveupdate_scan(). Takes pci_liveupdate_lock.
+ */
+void pci_liveupdate_give_up(struct pci_dev *dev)
+{
+	guard(mutex)(&pci_liveupdate_lock);
+	pci_liveupdate_lose(dev);
 }
 
 /**
@@ -889,18 +1083,37 @@ void pci_liveupdate_scan(struct pci_dev *dev)
 			panic("PCI: liveupdate: no memory for the state of an incoming device");
 		lu->was = *rec;
 		WRITE_ONCE(lu->in, PCI_LU_IN_INCOMING);
+		WRITE_ONCE(lu->shield, true);
 	}
 
 	liveupdate_flb_put_incoming(&pci_liveupdate_flb);
 }
 
+/*
+ * The old kernel has cleared Bus Master of everything that it did not hand over. A
+ * function where it is on has lost its record, which may name another place now.
+ */
+static void pci_liveupdate_stop_unrecorded(struct pci_dev *dev)
+{
+	u16 cmd;
+
+	if (!pci_liveupdate_keeps_buses() || dev->hdr_type != PCI_HEADER_TYPE_NORMAL)
+		return;
+
+	pci_read_config_word(dev, PCI_COMMAND, &cmd);
+	if (!(cmd & PCI_COMMAND_MASTER) || PCI_POSSIBLE_ERROR(cmd))
+		return;
+
+	pci_warn(dev, "live update: bus master was on, but it is not recorded: turned off\n");
+	pci_clear_master(dev);
+}
+
 /**
- * pci_liveupdate_setup - Compare an incoming device with its record, adopt it.
- * @dev: The device, after pci_setup_device() and before pci_device_add().
+ * pci_liveupdate_setup - Compare an incoming device with its record.
+ * @dev: The device; its header type and its PCIe capability are known.
  *
- * A device that was enabled and bus master stays so, whatever the pairs of
- * pci_enable_device() and pci_disable_device() in drivers and quirks amount to:
- * it starts with an enable count of one, which is dropped at finish.
+ * Called before the first fixup and before the BARs are sized, which takes their
+ * sizes from the record.
  *
  * Context: As pci_liveupdate_scan().
  */
@@ -912,7 +1125,11 @@ void pci_liveupdate_setup(struct pci_dev *dev)
 	u64 old, new;
 	const char *field;
 
-	if (!lu || lu->in != PCI_LU_IN_INCOMING)
+	if (!lu) {
+		pci_liveupdate_stop_unrecorded(dev);
+		return;
+	}
+	if (lu->in != PCI_LU_IN_INCOMING)
 		return;
 
 	guard(mutex)(&pci_liveupdate_lock);
@@ -941,11 +1158,39 @@ void pci_liveupdate_setup(struct pci_dev *dev)
 		pci_liveupdate_lose(dev);
 		return;
 	}
+}
 
-	dev->is_busmaster = !!(now.command & PCI_COMMAND_MASTER);
+/**
+ * pci_liveupdate_adopt - Adopt an incoming device.
+ * @dev: The device, after pci_setup_device() and before pci_device_add().
+ *
+ * A device that was enabled and bus master stays so, whatever the pairs of
+ * pci_enable_device() and pci_disable_device() in drivers and quirks amount to:
+ * it starts with an enable count of one, which is dropped at finish.
+ *
+ * Context: As pci_liveupdate_scan().
+ */
+void pci_liveupdate_adopt(struct pci_dev *dev)
+{
+	struct pci_dev_liveupdate *lu = dev->liveupdate;
+
+	if (!lu || lu->in != PCI_LU_IN_INCOMING)
+		return;
+
+	guard(mutex)(&pci_liveupdate_lock);
+
+	dev->is_busmaster = !!(lu->was.command & PCI_COMMAND_MASTER);
 	atomic_set(&dev->enable_cnt, 1);
+	if (lu->was.kind == PCI_SER_BRIDGE) {
+		lu->closed = lu->was.refcount;
+		/* Not found out by writing to them. */
+		dev->io_window = !!(lu->was.windows & PCI_SER_WINDOW_IO);
+		dev->pref_window = !!(lu->was.windows & PCI_SER_WINDOW_PREF);
+		dev->pref_64_window = !!(lu->was.windows & PCI_SER_WINDOW_PREF64);
+	}
+	WRITE_ONCE(lu->adopted, true);
 	pci_info(dev, "live update: incoming, COMMAND %#06x, driver %s\n",
-		 now.command, lu->was.driver);
+		 lu->was.command, lu->was.driver);
 	trace_pci_liveupdate_step(dev, "incoming", 0);
 }
 
@@ -1012,6 +1257,10 @@ int pci_liveupdate_find_incoming(u32 domain, u16 bdf, struct pci_dev **pdev)
 	lu = dev->liveupdate;
 	if (lu && lu->in == PCI_LU_IN_LOST)
 		return -EIO;
+	if (lu && lu->in == PCI_LU_IN_NONE && lu->was.kind == PCI_SER_FUNCTION) {
+		pci_err(dev, "live update: it has been abandoned\n");
+		return -ENODEV;
+	}
 	if (!lu || lu->in == PCI_LU_IN_NONE || lu->was.kind != PCI_SER_FUNCTION) {
 		pci_err(dev, "live update: no function was recorded here\n");
 		return -EINVAL;
@@ -1068,6 +1317,8 @@ void pci_liveupdate_finish(struct pci_dev *dev)
 		return;
 
 	WRITE_ONCE(dev->liveupdate->in, PCI_LU_IN_NONE);
+	pci_liveupdate_unshield(dev);
+	pci_liveupdate_unfix(dev);
 	/* Scanned again, it is just a device. */
 	xa_erase(&pci_liveupdate_incoming.records,
 		 pci_liveupdate_key(pci_domain_nr(dev->bus),
@@ -1076,8 +1327,25 @@ void pci_liveupdate_finish(struct pci_dev *dev)
 	pci_disable_device(dev);
 	pm_runtime_put(&dev->dev);
 	trace_pci_liveupdate_step(dev, "finish", 0);
+	pci_liveupdate_leave_bridges(dev);
 }
 EXPORT_SYMBOL_GPL(pci_liveupdate_finish);
+
+/**
+ * pci_liveupdate_opened - An incoming function has been opened by its new user.
+ * @dev: The function.
+ *
+ * Until now nothing was written to its configuration space. From now on what its
+ * user writes arrives.
+ */
+void pci_liveupdate_opened(struct pci_dev *dev)
+{
+	guard(mutex)(&pci_liveupdate_lock);
+
+	if (dev->liveupdate)
+		pci_liveupdate_unshield(dev);
+}
+EXPORT_SYMBOL_GPL(pci_liveupdate_opened);
 
 static void pci_liveupdate_disable_msi(struct pci_dev *dev)
 {
@@ -1097,13 +1365,22 @@ static void pci_liveupdate_disable_msi(struct pci_dev *dev)
 	}
 }
 
+static void pci_liveupdate_quiesce(struct pci_dev *dev)
+{
+	scoped_guard(mutex, &pci_liveupdate_lock) {
+		pci_liveupdate_unshield(dev);
+		WRITE_ONCE(dev->liveupdate->adopted, false);
+	}
+	pci_clear_master(dev);
+	pci_liveupdate_disable_msi(dev);
+}
+
 /**
  * pci_liveupdate_stop - Stop and reset a function that nobody came for.
  * @dev: An incoming function, not opened by anybody.
  * @ser: The state to leave it in, or NULL to keep what it has.
  *
- * To be followed by pci_liveupdate_finish(). A function that a driver other than
- * the recorded one has got hold of is left to that driver.
+ * To be followed by pci_liveupdate_finish().
  *
  * Context: Process context. Must not hold the device lock; it is only tried,
  *          because whoever holds it may wait for LUO. May take seconds.
@@ -1116,16 +1393,8 @@ void pci_liveupdate_stop(struct pci_dev *dev, const struct pci_state_ser *ser)
 	if (!pci_liveupdate_is_incoming(dev))
 		return;
 
-	if (dev->driver && strcmp(dev->driver->name, dev->liveupdate->was.driver)) {
-		pci_warn(dev, "live update: abandoned to driver %s\n",
-			 dev->driver->name);
-		trace_pci_liveupdate_step(dev, "abandon", -EBUSY);
-		return;
-	}
-
 	pci_info(dev, "live update: abandoned, resetting it\n");
-	pci_clear_master(dev);
-	pci_liveupdate_disable_msi(dev);
+	pci_liveupdate_quiesce(dev);
 	if (ser)
 		state = pci_liveupdate_load_state(dev, ser);
 	err = pci_try_reset_function(dev);
@@ -1139,6 +1408,33 @@ void pci_liveupdate_stop(struct pci_dev *dev, const struct pci_state_ser *ser)
 	trace_pci_liveupdate_step(dev, "abandon", err);
 }
 EXPORT_SYMBOL_GPL(pci_liveupdate_stop);
+
+/**
+ * pci_liveupdate_probe - A driver is about to be bound.
+ * @dev:    The device; its lock is held.
+ * @driver: The driver's name.
+ *
+ * A driver other than the recorded one gets here only because the administrator
+ * has asked for it with driver_override: the device is abandoned, so that the
+ * driver finds an ordinary one. Its token is of no more use.
+ */
+void pci_liveupdate_probe(struct pci_dev *dev, const char *driver)
+{
+	int err;
+
+	if (!pci_liveupdate_keeps_msi(dev) ||
+	    !strcmp(dev->liveupdate->was.driver, driver))
+		return;
+
+	pci_warn(dev, "live update: abandoned to driver %s, resetting it\n", driver);
+	pci_liveupdate_quiesce(dev);
+	err = pci_reset_function_locked(dev);
+	if (err)
+		pci_warn(dev, "live update: abandoned without a reset (%pe)\n",
+			 ERR_PTR(err));
+	trace_pci_liveupdate_step(dev, "abandon", err);
+	pci_liveupdate_finish(dev);
+}
 
 /**
  * pci_liveupdate_release - Free what a pci_dev had here.
@@ -1193,7 +1489,7 @@ pci_liveupdate_next_cap(struct pci_saved_state *state,
 			struct pci_cap_saved_data *data)
 {
 	if (!data)
-		data = state->cap;
+		data = pci_saved_state_caps(state);
 	else
 		data = (void *)data + sizeof(*data) + data->size;
 	return data->size ? data : NULL;
@@ -1216,7 +1512,7 @@ static void *pci_liveupdate_reg(const struct pci_liveupdate_cap *cap,
  * Return: 0, -ENODATA without a state, -ENOSPC if it does not fit.
  */
 int pci_liveupdate_store_state(struct pci_dev *dev,
-			       const struct pci_saved_state *state,
+			       struct pci_saved_state *state,
 			       struct pci_state_ser *ser)
 {
 	struct pci_cap_saved_data *data = NULL;
@@ -1225,8 +1521,8 @@ int pci_liveupdate_store_state(struct pci_dev *dev,
 	if (!state)
 		return -ENODATA;
 
-	memcpy(ser->header, state->config_space, sizeof(ser->header));
-	while ((data = pci_liveupdate_next_cap((void *)state, data))) {
+	memcpy(ser->header, pci_saved_state_header(state), sizeof(ser->header));
+	while ((data = pci_liveupdate_next_cap(state, data))) {
 		const struct pci_liveupdate_cap *cap =
 			pci_liveupdate_find_cap(data->cap_nr, data->cap_extended);
 
@@ -1314,6 +1610,7 @@ pci_liveupdate_load_state(struct pci_dev *dev, const struct pci_state_ser *ser)
 	struct pci_cap_saved_data *data = NULL;
 	struct pci_saved_state *state;
 	const char *bad;
+	u32 *header;
 
 	bad = pci_liveupdate_check_state(ser);
 	if (bad) {
@@ -1332,14 +1629,13 @@ pci_liveupdate_load_state(struct pci_dev *dev, const struct pci_state_ser *ser)
 	 * Of the header only what a user can set. Addresses are this kernel's,
 	 * and whoever restores the state wants the device to be quiet.
 	 */
-	pci_liveupdate_merge(&state->config_space[PCI_COMMAND / 4],
-			     ser->header[PCI_COMMAND / 4],
+	header = pci_saved_state_header(state);
+	pci_liveupdate_merge(&header[PCI_COMMAND / 4], ser->header[PCI_COMMAND / 4],
 			     0xffff & ~PCI_COMMAND_INTX_DISABLE);
-	state->config_space[PCI_COMMAND / 4] &= ~(PCI_COMMAND_MASTER |
-						  PCI_COMMAND_INTX_DISABLE);
-	pci_liveupdate_merge(&state->config_space[PCI_CACHE_LINE_SIZE / 4],
+	header[PCI_COMMAND / 4] &= ~(PCI_COMMAND_MASTER | PCI_COMMAND_INTX_DISABLE);
+	pci_liveupdate_merge(&header[PCI_CACHE_LINE_SIZE / 4],
 			     ser->header[PCI_CACHE_LINE_SIZE / 4], 0xffff);
-	pci_liveupdate_merge(&state->config_space[PCI_INTERRUPT_LINE / 4],
+	pci_liveupdate_merge(&header[PCI_INTERRUPT_LINE / 4],
 			     ser->header[PCI_INTERRUPT_LINE / 4], 0xff);
 	while ((data = pci_liveupdate_next_cap(state, data))) {
 		const struct pci_liveupdate_cap *cap =
@@ -1461,14 +1757,50 @@ bool pci_liveupdate_keeps_msi(struct pci_dev *dev)
  * @driver: Name of a driver.
  *
  * Return: false for an incoming function and any driver but the one that has
- *         held it, unless the administrator asks for another with
- *         driver_override.
+ *         held it, and for a lost device, unless the administrator asks for it
+ *         with driver_override; false for an incoming bridge, whose services
+ *         would set it up.
  */
 bool pci_liveupdate_match(struct pci_dev *dev, const char *driver)
 {
-	return !pci_liveupdate_keeps_msi(dev) ||
-	       device_has_driver_override(&dev->dev) ||
+	switch (pci_liveupdate_in_state(dev)) {
+	case PCI_LU_IN_NONE:
+		return true;
+	case PCI_LU_IN_LOST:
+		return device_has_driver_override(&dev->dev);
+	case PCI_LU_IN_INCOMING:
+	case PCI_LU_IN_RETRIEVED:
+		break;
+	}
+
+	if (pci_is_bridge(dev))
+		return false;
+	return device_has_driver_override(&dev->dev) ||
 	       !strcmp(dev->liveupdate->was.driver, driver);
+}
+
+/**
+ * pci_liveupdate_takes - Is this the driver for an incoming function?
+ * @dev:    The device, without a driver_override.
+ * @driver: Name of a driver.
+ *
+ * Return: true if the driver has held it; it need not know its IDs.
+ */
+bool pci_liveupdate_takes(struct pci_dev *dev, const char *driver)
+{
+	return pci_liveupdate_keeps_msi(dev) &&
+	       !strcmp(dev->liveupdate->was.driver, driver);
+}
+
+/**
+ * pci_liveupdate_keeps_buses - Must bus numbers stay what they are?
+ *
+ * Return: true if devices came from the previous kernel: "pci=assign-busses" would
+ *         take their numbers away.
+ */
+bool pci_liveupdate_keeps_buses(void)
+{
+	return READ_ONCE(pci_liveupdate_incoming.seen);
 }
 
 static ssize_t liveupdate_show(struct device *device,
@@ -1508,3 +1840,56 @@ static struct attribute *pci_liveupdate_attrs[] = {
 const struct attribute_group pci_liveupdate_attr_group = {
 	.attrs = pci_liveupdate_attrs,
 };
+
+/* ---- Boot --------------------------------------------------------------------- */
+
+/*
+ * Devices that may be writing to memory have been handed over, and this kernel
+ * cannot take care of them: there is nothing safe to go on with.
+ */
+static int __init pci_liveupdate_check_handover(void)
+{
+	const char *name;
+
+	for (int i = 0; (name = liveupdate_flb_incoming_name(i)); i++) {
+		if (strncmp(name, PCI_LUO_FLB_PREFIX, strlen(PCI_LUO_FLB_PREFIX)))
+			continue;
+		if (strcmp(name, PCI_LUO_FLB_COMPATIBLE))
+			panic("PCI: liveupdate: devices were handed over as '%s', this kernel only knows '%s'; power cycle the host to stop the devices",
+			      name, PCI_LUO_FLB_COMPATIBLE);
+		if (!liveupdate_enabled())
+			panic("PCI: liveupdate: devices were handed over, but live update is off; power cycle the host to stop the devices, boot with liveupdate=on");
+	}
+
+	return 0;
+}
+core_initcall(pci_liveupdate_check_handover);
+
+/* All host bridges of devices that can be preserved have been scanned. */
+static int __init pci_liveupdate_check_vanished(void)
+{
+	struct pci_dev_ser *rec;
+	unsigned long key;
+	void *obj;
+
+	if (liveupdate_flb_get_incoming(&pci_liveupdate_flb, &obj))
+		return 0;
+
+	scoped_guard(mutex, &pci_liveupdate_lock) {
+		xa_for_each(&pci_liveupdate_incoming.records, key, rec) {
+			struct pci_dev *dev __free(pci_dev_put) =
+				pci_get_domain_bus_and_slot(rec->domain,
+							    PCI_BUS_NUM(rec->bdf),
+							    rec->bdf & 0xff);
+
+			if (!dev)
+				pr_err("%04x:%02x:%02x.%d: lost, nothing answers there\n",
+				       rec->domain, PCI_BUS_NUM(rec->bdf),
+				       PCI_SLOT(rec->bdf), PCI_FUNC(rec->bdf));
+		}
+	}
+
+	liveupdate_flb_put_incoming(&pci_liveupdate_flb);
+	return 0;
+}
+late_initcall(pci_liveupdate_check_vanished);

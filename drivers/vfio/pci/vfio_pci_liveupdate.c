@@ -1014,6 +1014,19 @@ int vfio_pci_liveupdate_restore(struct vfio_pci_core_device *vdev)
 }
 
 /**
+ * vfio_pci_liveupdate_opened - The first open of a device has come to its end.
+ * @vdev: The device.
+ *
+ * Nothing has been written to an incoming one on the way. From here on the user
+ * is in charge of it.
+ */
+void vfio_pci_liveupdate_opened(struct vfio_pci_core_device *vdev)
+{
+	if (pci_liveupdate_is_incoming(vdev->pdev))
+		pci_liveupdate_opened(vdev->pdev);
+}
+
+/**
  * vfio_pci_liveupdate_fault - A fault on a mapped BAR.
  * @vdev: The device.
  * @vmf:  The fault.
@@ -1221,6 +1234,29 @@ static bool vfio_pci_liveupdate_overlay(__le32 *val, int pos, int count, int reg
 	return any;
 }
 
+/*
+ * What the user writes to Message Control of MSI goes to the hardware, with MSI off
+ * until it is set up by SET_IRQS. Here it is on, and pending bits depend on that: it
+ * takes SET_IRQS to turn it off.
+ */
+static bool vfio_pci_liveupdate_msi_flags(struct vfio_pci_core_device *vdev,
+					  int pos, int count, __le32 *val)
+{
+	int reg = vdev->pdev->msi_cap + PCI_MSI_FLAGS;
+	__le16 *vflags = (__le16 *)&vdev->vconfig[reg];
+	u32 flags = le16_to_cpu(*vflags), new = flags;
+
+	if (!vfio_pci_liveupdate_overlay(val, pos, count, reg, &new, 2, true))
+		return false;
+
+	new &= PCI_MSI_FLAGS_QSIZE | (flags & PCI_MSI_FLAGS_ENABLE);
+	if ((new & PCI_MSI_FLAGS_QSIZE) >> 4 > vdev->msi_qmax)
+		new = (new & PCI_MSI_FLAGS_ENABLE) | vdev->msi_qmax << 4;
+	flags &= ~(PCI_MSI_FLAGS_QSIZE | PCI_MSI_FLAGS_ENABLE);
+	*vflags = cpu_to_le16(flags | new);
+	return true;
+}
+
 /**
  * vfio_pci_liveupdate_config - Hide how freeze masked the interrupts.
  * @vdev:   The device.
@@ -1232,7 +1268,8 @@ static bool vfio_pci_liveupdate_overlay(__le32 *val, int pos, int count, int reg
  * @write:  Read or write.
  *
  * The user sees the flags of MSI-X and the mask bits of MSI as they were, and may
- * change the latter, while the hardware stays masked.
+ * change the latter, while the hardware stays masked. Nor does it change anything
+ * there to write to MSI's flags.
  *
  * Return: true if a write has been dealt with and must not reach the hardware.
  */
@@ -1260,6 +1297,8 @@ bool vfio_pci_liveupdate_config(struct vfio_pci_core_device *vdev, u8 cap_id,
 	}
 
 	if (cap_id == PCI_CAP_ID_MSI && lu->msi_flags & PCI_MSI_FLAGS_ENABLE) {
+		if (write && vfio_pci_liveupdate_msi_flags(vdev, pos, count, val))
+			return true;
 		reg = vfio_pci_liveupdate_msi_mask_pos(pdev, lu->msi_flags);
 		if (reg)
 			return vfio_pci_liveupdate_overlay(val, pos, count, reg,

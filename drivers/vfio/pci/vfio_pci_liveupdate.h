@@ -27,6 +27,7 @@ bool vfio_pci_liveupdate_is_incoming(struct vfio_pci_core_device *vdev);
 bool vfio_pci_liveupdate_no_bus_reset(struct vfio_device_set *dev_set, bool asked);
 int vfio_pci_liveupdate_enable(struct vfio_pci_core_device *vdev);
 int vfio_pci_liveupdate_restore(struct vfio_pci_core_device *vdev);
+void vfio_pci_liveupdate_opened(struct vfio_pci_core_device *vdev);
 vm_fault_t vfio_pci_liveupdate_fault(struct vfio_pci_core_device *vdev,
 				     struct vm_fault *vmf);
 bool vfio_pci_liveupdate_defer_unmask(struct vfio_pci_core_device *vdev);
@@ -50,6 +51,10 @@ static inline bool vfio_pci_liveupdate_frozen(struct vfio_pci_core_device *vdev)
 static inline bool vfio_pci_liveupdate_preserved(struct vfio_pci_core_device *vdev)
 {
 	return false;
+}
+
+static inline void vfio_pci_liveupdate_opened(struct vfio_pci_core_device *vdev)
+{
 }
 
 static inline void vfio_pci_liveupdate_register(struct vfio_pci_core_device *vdev)

@@ -28,6 +28,24 @@ TRACE_EVENT(pci_liveupdate_step,
 		      __entry->err)
 );
 
+/* A write to the configuration space of an incoming device that did not reach it. */
+TRACE_EVENT(pci_liveupdate_shielded,
+	    TP_PROTO(const struct pci_dev *dev, int where, int size, u32 val),
+	    TP_ARGS(dev, where, size, val),
+	    TP_STRUCT__entry(__string(name, pci_name(dev))
+			     __field(int, where)
+			     __field(int, size)
+			     __field(u32, val)
+	    ),
+	    TP_fast_assign(__assign_str(name);
+			   __entry->where = where;
+			   __entry->size = size;
+			   __entry->val = val;
+	    ),
+	    TP_printk("%s: %#05x, %d bytes: %#x", __get_str(name), __entry->where,
+		      __entry->size, __entry->val)
+);
+
 #endif /* _TRACE_PCI_LIVEUPDATE_H */
 
 #include <trace/define_trace.h>

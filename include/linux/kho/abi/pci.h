@@ -27,7 +27,8 @@
  */
 
 /* The FLB's name. Its digit is the version of everything in this file. */
-#define PCI_LUO_FLB_COMPATIBLE	"pci-v1"
+#define PCI_LUO_FLB_PREFIX	"pci-v"
+#define PCI_LUO_FLB_COMPATIBLE	PCI_LUO_FLB_PREFIX "1"
 
 /**
  * struct pci_ser - Root of the PCI records.
@@ -58,13 +59,28 @@ static_assert(sizeof(struct pci_ser) == 64);
 
 /* pci_dev_ser.groups */
 #define PCI_SER_GROUP_IDENTITY	BIT(0)	/* up to and including @driver */
-#define PCI_SER_GROUPS		PCI_SER_GROUP_IDENTITY
+#define PCI_SER_GROUP_BARS	BIT(1)	/* @bar ... @vf_buses */
+#define PCI_SER_GROUP_BRIDGE	BIT(2)	/* @buses ... @windows, of a bridge */
+#define PCI_SER_GROUP_LINK	BIT(3)	/* @devctl ... @acs_ctrl */
+#define PCI_SER_GROUPS		GENMASK(3, 0)
 
 /* pci_dev_ser.flags */
 #define PCI_SER_F_SERIAL	BIT(0)	/* @serial is valid */
 #define PCI_SER_F_FROZEN	BIT(1)	/* the old kernel got as far as freeze */
 #define PCI_SER_F_INTX_BROKEN	BIT(2)	/* DisINTx is not writable */
 #define PCI_SER_FLAGS		GENMASK(2, 0)
+
+/* pci_dev_ser.windows: what the windows of a bridge can do */
+#define PCI_SER_WINDOW_IO	BIT(0)	/* it has an I/O window */
+#define PCI_SER_WINDOW_PREF	BIT(1)	/* it has a prefetchable window */
+#define PCI_SER_WINDOW_PREF64	BIT(2)	/* which takes 64-bit addresses */
+#define PCI_SER_WINDOWS		GENMASK(2, 0)
+
+#define PCI_SER_BARS		7	/* six and the expansion ROM */
+#define PCI_SER_VF_BARS		6
+
+/* Bits of LNKCTL that this kernel and the next may see differently. */
+#define PCI_SER_LNKCTL_IGNORE	0x0c20	/* retrain, bandwidth interrupts */
 
 /**
  * struct pci_dev_ser - One preserved function or bridge.
@@ -89,8 +105,30 @@ static_assert(sizeof(struct pci_ser) == 64);
  * @reserved1:        Zero.
  * @driver:           Name of the driver that held the device, NUL terminated.
  *                    The only driver that may take it over.
- * @reserved:         Zero. Resources, windows, bus numbers and link settings
- *                    take their place here, each with a bit in @groups.
+ * @bar_size:         Size of each BAR in bytes, a power of two, or 0 for none
+ *                    and for the upper half of another; the last one is the
+ *                    expansion ROM.
+ * @vf_bar_size:      The same for one virtual function's BARs.
+ * @bar:              Raw values of the BARs, the expansion ROM last.
+ * @vf_bar:           Raw values of the BARs in the SR-IOV capability.
+ * @vf_buses:         How many buses the virtual functions can take, 0 without
+ *                    SR-IOV.
+ * @windows:          PCI_SER_WINDOW_*, of a bridge.
+ * @io:               I/O base and limit, 16 bits.
+ * @buses:            Primary, secondary and subordinate bus number, in the
+ *                    place they have in the register; the top byte is 0.
+ * @mem:              Memory base and limit.
+ * @pref:             Prefetchable base and limit.
+ * @pref_base_hi:     Upper half of the prefetchable base.
+ * @pref_limit_hi:    Upper half of the prefetchable limit.
+ * @io_hi:            Upper halves of I/O base and limit.
+ * @devctl:           Device Control.
+ * @devctl2:          Device Control 2.
+ * @lnkctl:           Link Control, without %PCI_SER_LNKCTL_IGNORE.
+ * @acs_ctrl:         ACS Control, 0 without ACS.
+ * @reserved:         Zero. New groups take their room from here.
+ *
+ * A field that a device does not have is 0 and reads so in the next kernel.
  *
  * Written at preserve, brought up to date at freeze. Read-only for the next
  * kernel, which frees it together with the block it is in.
@@ -114,11 +152,30 @@ struct pci_dev_ser {
 	__u32 refcount;
 	__u32 reserved1;
 	char driver[PCI_SER_DRIVER_LEN];
-	__u8 reserved[736];
+	__u64 bar_size[PCI_SER_BARS];
+	__u64 vf_bar_size[PCI_SER_VF_BARS];
+	__u32 bar[PCI_SER_BARS];
+	__u32 vf_bar[PCI_SER_VF_BARS];
+	__u8 vf_buses;
+	__u8 windows;
+	__u16 io;
+	__u32 buses;
+	__u32 mem;
+	__u32 pref;
+	__u32 pref_base_hi;
+	__u32 pref_limit_hi;
+	__u32 io_hi;
+	__u16 devctl;
+	__u16 devctl2;
+	__u16 lnkctl;
+	__u16 acs_ctrl;
+	__u8 reserved[544];
 };
 
 static_assert(sizeof(struct pci_dev_ser) == 816);
 static_assert(offsetof(struct pci_dev_ser, driver) == 48);
+static_assert(offsetof(struct pci_dev_ser, bar) == 184);
+static_assert(offsetof(struct pci_dev_ser, reserved) == 272);
 
 /* Registers that pci_save_state() knows, and some room. */
 #define PCI_STATE_SER_REGS	40
