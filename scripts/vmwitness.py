@@ -14,9 +14,21 @@ Witness derives, per device, the events a live update must not show:
                   secondary bus reset, or whatever else QEMU resets it for
     sbr           (bridges) a secondary bus reset was asserted
     msix-on, msix-off, msi-on, msi-off
+
+ENTERED is a mark that nobody sets. JUMP is set before reboot(), and the old kernel goes
+on to write: it masks interrupts and shuts devices down. Only then, in syscore_shutdown(),
+does it mask the interrupt controllers of old, and nothing touches these any more until
+the new kernel sets them up anew, long before it looks for devices. ENTERED is where the
+old kernel masked them last. This is independent of the IOMMU, which may one day stay on.
+What the old kernel writes after ENTERED would be held against the new one.
+
+Two images of a device's configuration space, taken on either side of the jump, are
+compared by config_differences(). remaining_writes() reads what the new kernel is known to
+write from the documentation.
 """
 
 import re
+import struct
 from collections import namedtuple
 
 # In step with enum vmt_mark.
@@ -25,6 +37,7 @@ MARKS = {
     7: "FINISHED", 8: "CLOSED", 9: "END", 10: "RESUMED",
     11: "USER1", 12: "USER2", 13: "USER3",
 }
+ALL_MARKS = {*MARKS.values(), "ENTERED"}
 
 EVENT_KINDS = ("write", "bme-clear", "decode-clear", "dstate", "reset", "sbr",
                "msix-on", "msix-off", "msi-on", "msi-off")
@@ -32,7 +45,7 @@ EVENT_KINDS = ("write", "bme-clear", "decode-clear", "dstate", "reset", "sbr",
 # An event QEMU does not know only makes it print a warning: older versions lack some.
 TRACE_EVENTS = (
     "pci_cfg_write", "pci_pm_bad_transition", "resettable_phase_hold_exec",
-    "e1000e_core_ctrl_sw_reset",
+    "e1000e_core_ctrl_sw_reset", "pic_ioport_write",
 )
 
 LINE = re.compile(r"(?:\d+@(?P<time>\d+\.\d+):)?(?P<name>\w+) ?(?P<args>.*)")
@@ -40,12 +53,23 @@ CFG = re.compile(r"(?P<name>.*) (?P<bdf>[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]) @0x(?P<o
                  r"<- 0x(?P<val>[0-9a-f]+)")
 PM = re.compile(r".* (?P<bdf>[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]) ")
 NO_SOFT_RESET = 0x8
+PIC = re.compile(r"master (?P<master>[01]) addr 0x(?P<addr>[01]) val 0x(?P<val>[0-9a-f]+)")
+PIC_ICW1 = 0x10
 OBJ = re.compile(r"obj=(?P<obj>0x[0-9a-f]+)\((?P<type>[^)]*)\)")
 
 # Internal resets, traced without the device's name: charged to all of that type.
 TYPE_RESETS = {"e1000e_core_ctrl_sw_reset": ("e1000e", "igb")}
 
-Event = namedtuple("Event", "time device kind text")
+
+class Event(namedtuple("Event", "time device kind text off val", defaults=(None, None))):
+    """Something that happened to a device."""
+
+    def is_in(self, cfg):
+        """Is this write one of what is there already? The trace has no access size."""
+        return any(int.from_bytes(cfg[self.off:self.off + size], "little") == self.val
+                   for size in (1, 2, 4) if self.off % size == 0)
+
+
 Mark = namedtuple("Mark", "time name stage")
 
 
@@ -137,6 +161,9 @@ class Witness:
                         for i, (b, _) in devices.items()}
         self.by_bdf = {d.bdf: d for d in self.devices.values()}
         self.expected = []      # devices whose reset was just asked for by a config write
+        self.jump = None        # the mark JUMP, until the new kernel is seen
+        self.masked = None      # since then: when the interrupt controllers were masked,
+                                # and the number of events until then
         with open(path, encoding="ascii", errors="replace") as f:
             for line in f:
                 m = LINE.match(line)
@@ -146,6 +173,8 @@ class Witness:
     def _line(self, time, name, args):
         if name == "pci_cfg_write":
             self._write(time, args)
+        elif name == "pic_ioport_write":
+            self._pic(time, args)
         elif name == "pci_pm_bad_transition":
             m = PM.match(args)
             if m and m["bdf"] in self.by_bdf:
@@ -158,6 +187,21 @@ class Witness:
             for dev in self.devices.values():
                 if dev.type in TYPE_RESETS[name]:
                     self._add(time, dev, "reset", name)
+
+    def _pic(self, time, args):
+        """Look for the moment when the old kernel is gone."""
+        m = PIC.match(args)
+        if not m or not self.jump:
+            return
+        val = int(m["val"], 16)
+        if m["addr"] == "0" and val & PIC_ICW1:
+            when, pos = self.masked or (time, len(self.events))
+            mark = Mark(when, "ENTERED", self.jump.stage)
+            self.events.insert(pos, mark)
+            self.marks.append(mark)
+            self.jump = None
+        elif m["master"] == "0" and m["addr"] == "1" and val == 0xff:
+            self.masked = time, len(self.events)
 
     def _reset(self, time, qtype, text):
         """QEMU resets a device of this type; the trace does not say which.
@@ -175,8 +219,8 @@ class Witness:
                 self._add(time, dev, "reset", text)
                 dev.forget()
 
-    def _add(self, time, dev, kind, text):
-        self.events.append(Event(time, dev.id, kind, text))
+    def _add(self, time, dev, kind, text, off=None, val=None):
+        self.events.append(Event(time, dev.id, kind, text, off, val))
 
     def _write(self, time, args):
         m = CFG.match(args)
@@ -187,6 +231,7 @@ class Witness:
             mark = Mark(time, MARKS[val & 0xff], val >> 8)
             self.marks.append(mark)
             self.events.append(mark)
+            self.jump, self.masked = mark if mark.name == "JUMP" else None, None
             return
         dev = self.by_bdf.get(m["bdf"])
         if not dev:
@@ -194,7 +239,7 @@ class Witness:
         text = f"config write @{off:#04x} <- {val:#x}"
         kinds = dev.write(off, val)
         for kind in kinds:
-            self._add(time, dev, kind, text)
+            self._add(time, dev, kind, text, off, val)
         if "sbr" in kinds:
             below = [d for i, d in self.devices.items() if dev.id in self.above[i]]
             for d in below:
@@ -223,22 +268,33 @@ class Witness:
         return [ev for win in self.windows(start, end) for ev in win
                 if ev.device == device and ev.kind == kind]
 
+    def touched(self, device, allowed):
+        """Config writes between the jump and the first open, but for those allowed."""
+        dev = self.devices[device]
+        offs = {w.offset(dev.caps) for w in allowed} - {None}
+        return [ev for ev in self.seen(device, "write", "ENTERED", "OPENED")
+                if ev.off not in offs]
+
     def has_mark(self, name):
         return any(m.name == name for m in self.marks)
 
-    def elapsed(self, start, end):
-        """Milliseconds from each `start` to the next `end`, by the host's clock."""
+    def times(self, start, end):
+        """(time of `start`, time of the next `end`), by the host's clock."""
         out, t0 = [], None
         for m in self.marks:
             if m.name == start:
                 t0 = m.time
             elif m.name == end and t0 is not None:
-                out.append((m.time - t0) * 1000)
+                out.append((t0, m.time))
                 t0 = None
         return out
 
+    def elapsed(self, start, end):
+        """Milliseconds from each `start` to the next `end`."""
+        return [(t1 - t0) * 1000 for t0, t1 in self.times(start, end)]
+
     def writes_by_phase(self):
-        """{device: {"JUMP..BOOTED": n, ...}}, summed over all generations."""
+        """{device: {"ENTERED..BOOTED": n, ...}}, summed over all generations."""
         out, phase, pending = {}, None, {}
         for ev in self.events:
             if isinstance(ev, Mark):
@@ -250,3 +306,140 @@ class Witness:
             elif ev.kind == "write":
                 pending[ev.device] = pending.get(ev.device, 0) + 1
         return out
+
+
+# --- what the documentation admits ----------------------------------------------------
+
+REMAINING = "Remaining writes"
+REMAINING_LINE = re.compile(r"(?P<name>[^:]+): (?:(?P<cap>[a-z]+)\+)?0x(?P<off>[0-9a-f]+)"
+                            r"(?: (?P<only>devices|bridges))?")
+
+
+class RemainingWrite(namedtuple("RemainingWrite", "name cap off only")):
+    """A register that the new kernel is known to write."""
+
+    def offset(self, caps):
+        """Where a device has it, None if it has not."""
+        bridge = caps["hdr"] & 0x7f == 1
+        if self.only and bridge != (self.only == "bridges"):
+            return None
+        if not self.cap:
+            return self.off
+        return caps[self.cap] + self.off if self.cap in caps else None
+
+
+def remaining_writes(text):
+    """The list in the section "Remaining writes" of the documentation, for programs:
+
+        .. vmtest-allowed-writes:
+           Device Control: exp+0x8 devices
+           Command: 0x4
+
+    a name, the offset, in hex, from a capability as /init calls it or from the start, and
+    what it is limited to, if it is. Raises ValueError if there is no such list.
+    """
+    lines = text.splitlines()
+    heads = [i for i, line in enumerate(lines[:-1])
+             if line == REMAINING and re.fullmatch(r"([=~^-])\1+", lines[i + 1])]
+    if len(heads) != 1:
+        raise ValueError(f"{len(heads)} sections \"{REMAINING}\" instead of one")
+    out, inside = None, False
+    for i in range(heads[0] + 2, len(lines)):
+        line = lines[i]
+        if i + 1 < len(lines) and line and re.fullmatch(r"([=~^-])\1{2,}", lines[i + 1]):
+            break                   # the next section
+        if line == ".. vmtest-allowed-writes:":
+            out, inside = out or [], True
+        elif inside and line.strip() and line.startswith(" "):
+            m = REMAINING_LINE.fullmatch(line.strip())
+            if not m:
+                raise ValueError(f"line {i + 1} is not NAME: OFFSET: {line.strip()}")
+            out.append(RemainingWrite(m["name"], m["cap"], int(m["off"], 16), m["only"]))
+        elif line:
+            inside = False
+    if out is None:
+        raise ValueError(f"no vmtest-allowed-writes in the section \"{REMAINING}\"")
+    return out
+
+
+# --- configuration space before and after ---------------------------------------------
+
+CFG_SIZE = 4096
+
+
+def capabilities(cfg):
+    """[(is it an extended one, id, offset)] of an image of configuration space."""
+    out = []
+    pos = cfg[0x34] & ~3 if cfg[6] & 0x10 else 0
+    while pos >= 0x40 and len(out) < 48:
+        out.append((False, cfg[pos], pos))
+        pos = cfg[pos + 1] & ~3
+    pos, loops = 0x100, 960
+    while pos >= 0x100 and len(cfg) >= 4096 and loops:
+        head, = struct.unpack_from("<I", cfg, pos)
+        if head in (0, 0xffffffff):
+            break
+        out.append((True, head & 0xffff, pos))
+        pos, loops = head >> 20 & ~3, loops - 1
+    return out
+
+
+def own_changes(cfg):
+    """Bits that may differ after the jump: what the old kernel changes at freeze and when
+    it shuts the services of a port down, and status bits that the hardware sets."""
+    free = bytearray(len(cfg))
+    bridge = cfg[0xe] & 0x7f == 1
+
+    def bits(off, mask, size=2):
+        for i, b in enumerate(mask.to_bytes(size, "little")):
+            free[off + i] |= b
+
+    bits(0x04, 0x0400)                          # INTx Disable
+    bits(0x06, 0xf908)                          # errors, Interrupt Status
+    if bridge:
+        bits(0x1e, 0xf900)
+    for extended, cap, pos in capabilities(cfg):
+        if not extended and cap == 0x05:        # MSI
+            ctl, = struct.unpack_from("<H", cfg, pos + 2)
+            maskable = ctl & 0x100
+            if maskable:
+                at = pos + (0x10 if ctl & 0x80 else 0x0c)
+                bits(at, 0xffffffff, 4)         # mask
+                bits(at + 4, 0xffffffff, 4)     # pending
+            if bridge or not maskable:
+                bits(pos + 2, 0x0001)           # enable
+            if bridge:
+                bits(pos + 4, 0xffffffff, 4)    # the message is wiped
+                bits(pos + 8, 0xffffffff if ctl & 0x80 else 0xffff, 4)
+                bits(pos + 12, 0xffff if ctl & 0x80 else 0)
+        elif not extended and cap == 0x11:      # MSI-X
+            bits(pos + 2, 0xc000 if bridge else 0x4000)
+        elif not extended and cap == 0x10:      # PCI Express
+            bits(pos + 0x0a, 0x003f)            # device status
+            bits(pos + 0x12, 0xc000)            # link status
+            if bridge:
+                bits(pos + 0x10, 0x0c00)        # interrupts for link bandwidth
+                bits(pos + 0x18, 0x103f)        # interrupts of the slot
+                bits(pos + 0x1a, 0x011f)        # slot status
+                bits(pos + 0x1c, 0x0008)        # PME interrupt
+                bits(pos + 0x20, 0x3ffff, 4)    # root status
+        elif extended and cap == 0x0001:        # AER
+            bits(pos + 0x04, 0xffffffff, 4)
+            bits(pos + 0x10, 0xffffffff, 4)
+            if bridge:
+                bits(pos + 0x2c, 0x7, 4)        # root error command
+                bits(pos + 0x30, 0xffffffff, 4)
+                bits(pos + 0x34, 0xffffffff, 4)
+        elif extended and cap == 0x001d and bridge:     # DPC
+            bits(pos + 0x06, 0x0008)            # interrupt
+            bits(pos + 0x08, 0xffff)            # status
+    return free
+
+
+def config_differences(before, after):
+    """Texts about the bytes that are not what they were, and should be."""
+    if len(before) != CFG_SIZE or len(after) != CFG_SIZE:
+        return ["config space cannot be read"]
+    free = own_changes(before)
+    return [f"config space at {i:#05x} was {b:#04x}, is {a:#04x}"
+            for i, (b, a, f) in enumerate(zip(before, after, free)) if (b ^ a) & ~f]

@@ -384,6 +384,185 @@ static const struct lu_ops nvme_ops = {
 	.dma = nvme_dma,
 };
 
+/* ---- virtio-net, modern, behind the IOMMU --------------------------------------- */
+
+/* Where QEMU puts the common configuration and the others in BAR 4. */
+#define VIRTIO_BAR	4
+#define VIRTIO_FSELECT	0x08
+#define VIRTIO_FEATURES	0x0c
+#define VIRTIO_VECTOR	0x10
+#define VIRTIO_STATUS	0x14
+#define  VIRTIO_DRIVER	0x03	/* acknowledged, there is a driver */
+#define  VIRTIO_F_OK	0x08
+#define  VIRTIO_RUN	0x04
+#define VIRTIO_QSELECT	0x16
+#define VIRTIO_QSIZE	0x18
+#define VIRTIO_QVECTOR	0x1a
+#define  VIRTIO_NONE	0xffff
+#define VIRTIO_QENABLE	0x1c
+#define VIRTIO_QDESC	0x20
+#define VIRTIO_QAVAIL	0x28
+#define VIRTIO_QUSED	0x30
+#define VIRTIO_ISR	0x1000
+#define VIRTIO_NOTIFY	0x3000
+
+#define VIRTIO_F_MAC	BIT(5)
+#define VIRTIO_F_HI	(BIT(0) | BIT(1))	/* version 1, DMA through the IOMMU */
+#define VIRTIO_TX	1			/* the queue in use */
+#define VIRTIO_FRAME	(12 + 60)		/* with virtio's header */
+
+struct virtio_desc {
+	uint64_t addr;
+	uint32_t len;
+	uint16_t flags, next;
+};
+
+struct virtio_avail {
+	uint16_t flags, idx, ring[];
+};
+
+struct virtio_used {
+	uint16_t flags, idx;
+	struct {
+		uint32_t id, len;
+	} ring[];
+};
+
+/* Where things are in the device's memory. */
+#define VIRTIO_DESC_OFF	0x0000
+#define VIRTIO_AVAIL_OFF 0x1000
+#define VIRTIO_USED_OFF	0x2000
+#define VIRTIO_BUF_OFF	0x3000
+
+/* saved->priv */
+enum { VIRTIO_SIZE, VIRTIO_IDX };
+
+#define virtio_reg(dev, type, off) \
+	(*(volatile type *)((char *)(dev)->vfio->bars[VIRTIO_BAR].vaddr + (off)))
+
+/* Registers of this device are as wide as they are said to be. */
+static void virtio_write64(struct lu_dev *dev, unsigned int off, uint64_t val)
+{
+	virtio_reg(dev, uint32_t, off) = val;
+	virtio_reg(dev, uint32_t, off + 4) = val >> 32;
+}
+
+static void virtio_program(struct lu_dev *dev, unsigned int seed)
+{
+	bool msix = dev->irq_index == VFIO_PCI_MSIX_IRQ_INDEX;
+	uint32_t size = seed % 2 ? 64 : 128;
+
+	virtio_reg(dev, uint8_t, VIRTIO_STATUS) = 0;
+	memset(dev->dma.vaddr, 0, dev->dma.size);
+	memset(dev->saved->priv, 0, sizeof(dev->saved->priv));
+	dev->saved->priv[VIRTIO_SIZE] = size;
+
+	virtio_reg(dev, uint8_t, VIRTIO_STATUS) = VIRTIO_DRIVER;
+	virtio_reg(dev, uint32_t, VIRTIO_FSELECT) = 0;
+	virtio_reg(dev, uint32_t, VIRTIO_FEATURES) = seed % 2 ? VIRTIO_F_MAC : 0;
+	virtio_reg(dev, uint32_t, VIRTIO_FSELECT) = 1;
+	virtio_reg(dev, uint32_t, VIRTIO_FEATURES) = VIRTIO_F_HI;
+	virtio_reg(dev, uint8_t, VIRTIO_STATUS) = VIRTIO_DRIVER | VIRTIO_F_OK;
+	virtio_reg(dev, uint16_t, VIRTIO_VECTOR) = VIRTIO_NONE;
+
+	virtio_reg(dev, uint16_t, VIRTIO_QSELECT) = VIRTIO_TX;
+	virtio_reg(dev, uint16_t, VIRTIO_QSIZE) = size;
+	virtio_reg(dev, uint16_t, VIRTIO_QVECTOR) = msix ? 0 : VIRTIO_NONE;
+	virtio_write64(dev, VIRTIO_QDESC, dev->dma.iova + VIRTIO_DESC_OFF);
+	virtio_write64(dev, VIRTIO_QAVAIL, dev->dma.iova + VIRTIO_AVAIL_OFF);
+	virtio_write64(dev, VIRTIO_QUSED, dev->dma.iova + VIRTIO_USED_OFF);
+	virtio_reg(dev, uint16_t, VIRTIO_QENABLE) = 1;
+	virtio_reg(dev, uint8_t, VIRTIO_STATUS) = VIRTIO_DRIVER | VIRTIO_F_OK | VIRTIO_RUN;
+}
+
+static unsigned int virtio_read_regs(struct lu_dev *dev, uint64_t *regs)
+{
+	unsigned int i, n = 0;
+
+	/* What is selected is a register as well. */
+	regs[n++] = virtio_reg(dev, uint32_t, VIRTIO_FSELECT);
+	regs[n++] = virtio_reg(dev, uint16_t, VIRTIO_QSELECT);
+	for (i = 0; i < 2; i++) {
+		virtio_reg(dev, uint32_t, VIRTIO_FSELECT) = i;
+		regs[n++] = virtio_reg(dev, uint32_t, VIRTIO_FEATURES);
+	}
+	virtio_reg(dev, uint16_t, VIRTIO_QSELECT) = VIRTIO_TX;
+	regs[n++] = virtio_reg(dev, uint8_t, VIRTIO_STATUS);
+	regs[n++] = virtio_reg(dev, uint16_t, VIRTIO_VECTOR);
+	regs[n++] = virtio_reg(dev, uint16_t, VIRTIO_QSIZE);
+	regs[n++] = virtio_reg(dev, uint16_t, VIRTIO_QVECTOR);
+	regs[n++] = virtio_reg(dev, uint16_t, VIRTIO_QENABLE);
+	for (i = VIRTIO_QDESC; i <= VIRTIO_QUSED + 4; i += 4)
+		regs[n++] = virtio_reg(dev, uint32_t, i);
+	return n;
+}
+
+/* Send a frame. There is no network: it is taken and forgotten. */
+static void virtio_irq_raise(struct lu_dev *dev, unsigned int vector)
+{
+	struct virtio_desc *desc = dev->dma.vaddr + VIRTIO_DESC_OFF;
+	volatile struct virtio_avail *avail = dev->dma.vaddr + VIRTIO_AVAIL_OFF;
+	uint32_t *priv = dev->saved->priv;
+
+	(void)vector;
+	desc[0] = (struct virtio_desc){
+		.addr = dev->dma.iova + VIRTIO_BUF_OFF,
+		.len = VIRTIO_FRAME,
+	};
+	avail->ring[priv[VIRTIO_IDX] % priv[VIRTIO_SIZE]] = 0;
+	priv[VIRTIO_IDX]++;
+	__sync_synchronize();
+	avail->idx = priv[VIRTIO_IDX];
+	__sync_synchronize();
+	virtio_reg(dev, uint16_t, VIRTIO_NOTIFY + 4 * VIRTIO_TX) = VIRTIO_TX;
+}
+
+/* Until the frame is taken. */
+static void virtio_irq_ack(struct lu_dev *dev)
+{
+	volatile struct virtio_used *used = dev->dma.vaddr + VIRTIO_USED_OFF;
+	const struct timespec ms = { .tv_nsec = 1000000 };
+	uint64_t end = lu_now_us() + TIMEOUT_US;
+
+	while (used->idx != (uint16_t)dev->saved->priv[VIRTIO_IDX]) {
+		if (lu_now_us() > end) {
+			fprintf(stderr, "%s: the frame is not taken\n", dev->name);
+			return;
+		}
+		nanosleep(&ms, NULL);
+	}
+	/* Reading it lets INTx go. */
+	(void)virtio_reg(dev, uint8_t, VIRTIO_ISR);
+}
+
+static bool virtio_dma(struct lu_dev *dev, unsigned int seed)
+{
+	volatile struct virtio_used *used = dev->dma.vaddr + VIRTIO_USED_OFF;
+	unsigned int slot = dev->saved->priv[VIRTIO_IDX] % dev->saved->priv[VIRTIO_SIZE];
+	bool came = true;
+
+	used->ring[slot].id = 0x1000 + seed;
+	virtio_irq_raise(dev, 0);
+	if (dev->irq_index >= 0)
+		came = lu_irq_wait(dev, 0);
+	lu_irq_ack(dev);
+	return came && !used->ring[slot].id;
+}
+
+static const struct lu_ops virtio_ops = {
+	.name = "virtio-net",
+	.vendor = 0x1af4,
+	.device = 0x1041,
+	.irqs = BIT(VFIO_PCI_INTX_IRQ_INDEX) | BIT(VFIO_PCI_MSIX_IRQ_INDEX),
+	.vectors = BIT(0),
+	.reset_shows = true,
+	.program = virtio_program,
+	.read_regs = virtio_read_regs,
+	.irq_raise = virtio_irq_raise,
+	.irq_ack = virtio_irq_ack,
+	.dma = virtio_dma,
+};
+
 const struct lu_ops *const lu_all_ops[] = {
-	&e1000e_ops, &igb_ops, &edu_ops, &nvme_ops, NULL
+	&e1000e_ops, &igb_ops, &edu_ops, &nvme_ops, &virtio_ops, NULL
 };

@@ -146,6 +146,35 @@ void vmt_step(const char *fmt, ...)
 	fflush(stdout);
 }
 
+void vmt_ask(const char *fmt, ...)
+{
+	const char *run = vmt_param("run");
+	char text[128], answer[256];
+	size_t got = 0;
+	va_list ap;
+
+	if (!run || !strcmp(run, "shell"))
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	printf("#@ ask %s\n", text);
+	fflush(stdout);
+	/* The runner is at the other end of stdout, which /init has opened for both ways. */
+	while (got < sizeof(answer) - 1) {
+		if (read(STDOUT_FILENO, answer + got, 1) != 1)
+			vmt_die("no answer to \"%s\"", text);
+		if (answer[got] == '\n')
+			break;
+		got++;
+	}
+	answer[got] = 0;
+	if (strcmp(answer, "ok")) {
+		errno = EIO;
+		vmt_die("%s: %s", text, answer);
+	}
+}
+
 void vmt_figure(const char *name, long value)
 {
 	printf("#@ figure %s %ld\n", name, value);
@@ -199,7 +228,7 @@ int vmt_try_kexec_load(const char *kernel, const char *extra)
 
 void vmt_kexec_load(void)
 {
-	int ret = vmt_try_kexec_load("/boot/bzImage", NULL);
+	int ret = vmt_try_kexec_load("/boot/bzImage", vmt_param("next"));
 
 	if (ret < 0) {
 		errno = -ret;

@@ -44,6 +44,10 @@
  * interrupt line register of the host bridge, which nothing else writes at run
  * time; QEMU traces it in line with every other config write.
  *
+ * Between VMT_JUMP and VMT_BOOTED the runner finds a mark ENTERED by itself: when
+ * the old kernel is gone. From there to VMT_OPENED a device must not be touched, so
+ * set that one as soon as the last device is bound and attached.
+ *
  * Keep in step with MARKS in scripts/vmwitness.py.
  */
 enum vmt_mark {
@@ -79,7 +83,8 @@ bool vmt_stock(void);
 
 /*
  * Load this very kernel and initramfs as the next stage, or kernel, with the
- * command line of this boot. extra (may be NULL) is appended to the command line.
+ * command line of this boot. extra (may be NULL) is appended to the command line;
+ * vmt_kexec_load() appends the value of "vmtest.next=".
  */
 void vmt_kexec_load(void);
 int vmt_try_kexec_load(const char *kernel, const char *extra);
@@ -89,6 +94,12 @@ int vmt_kexec(void);
 
 /* One line for the demo and the log: "# [ 1.234] stage 1: text". */
 void vmt_step(const char *fmt, ...) __printf(1, 2);
+
+/*
+ * Have the runner do something and wait for it; scripts/vmtest has the list.
+ * Does nothing in the interactive shell, which has no runner.
+ */
+void vmt_ask(const char *fmt, ...) __printf(1, 2);
 
 /* A figure for the result file and the demo's table, on the KTAP channel. */
 void vmt_figure(const char *name, long value);
