@@ -4,7 +4,7 @@
  *
  * Two sessions go through a live update. Of the devices in the first one is
  *
- *	UNBOUND		bound to no driver
+ *	UNBOUND		bound to no driver, because it was unbound
  *	RETRIEVED	retrieved, but not bound to an iommufd
  *	REGISTERED	bound to vfio-pci, but not retrieved
  *	TAKEN		retrieved and open
@@ -78,7 +78,6 @@ static int take(struct __test_metadata *_metadata, FIXTURE_DATA(abandon) *self, 
 {
 	int fd;
 
-	vmt_bind(dev->bdf, "vfio-pci");
 	fd = lu_retrieve(session, dev->token);
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, lu_bind_iommufd(fd, self->iommu));
@@ -90,7 +89,18 @@ static int take(struct __test_metadata *_metadata, FIXTURE_DATA(abandon) *self, 
 	return fd;
 }
 
-/* Retrieving before vfio-pci is there waits for it, in vain. */
+/* The kernel has bound it by itself, and unbinding it does not touch it. */
+static void unbind(struct __test_metadata *_metadata, struct lu_dev *dev)
+{
+	char driver[64];
+
+	EXPECT_STREQ("vfio-pci", vmt_driver(dev->bdf, driver, sizeof(driver)));
+	vmt_unbind(dev->bdf);
+	EXPECT_STREQ("incoming", lu_state(dev->bdf));
+	EXPECT_TRUE(lu_bus_master(dev->bdf));
+}
+
+/* Retrieving while vfio-pci is not bound to it waits for that, in vain. */
 static void retrieve_early(struct __test_metadata *_metadata, int session, struct lu_dev *dev)
 {
 	uint64_t start = lu_now_us();
@@ -140,14 +150,15 @@ TEST_F(abandon, new_kernel)
 	ASSERT_LE(0, notes);
 	lu_notes_map(notes, devs, COUNT);
 
+	unbind(_metadata, &devs[UNBOUND]);
+	unbind(_metadata, &devs[OTHER]);
 	retrieve_early(_metadata, second, &devs[OTHER]);
 	retrieve_early(_metadata, second, &devs[OTHER]);
 	vmt_step("%s: retrieved too early, twice", devs[OTHER].name);
+	vmt_bind(devs[OTHER].bdf, "vfio-pci");
 	take(_metadata, self, second, &devs[OTHER]);
 
 	take(_metadata, self, first, &devs[TAKEN]);
-	vmt_bind(devs[REGISTERED].bdf, "vfio-pci");
-	vmt_bind(devs[RETRIEVED].bdf, "vfio-pci");
 	fd = lu_retrieve(first, devs[RETRIEVED].token);
 	ASSERT_LE(0, fd);
 	text = restore_and_verify_memfd(first, TEXT_TOKEN, TEXT);

@@ -110,6 +110,7 @@ static void leave(struct __test_metadata *_metadata)
 		vmt_step("%s: preserved as %#llx", dev->name, (unsigned long long)dev->token);
 	}
 	vmt_mark(VMT_PRESERVED);
+	vmt_ask("peek start");
 
 	vmt_kexec_load();
 	for (i = 0; i < count; i++) {
@@ -119,6 +120,7 @@ static void leave(struct __test_metadata *_metadata)
 	}
 	/* What has failed so far would be forgotten with this kernel. */
 	ASSERT_TRUE(__test_passed(_metadata));
+	vmt_ask("snapshot before");
 	vmt_step("jump");
 	ASSERT_EQ(0, vmt_kexec());
 }
@@ -202,6 +204,43 @@ static void reopen(struct __test_metadata *_metadata, struct lu_dev *dev, int fd
 	}
 }
 
+/*
+ * What a VMM does first: look at everything, and write back what it believes to be
+ * there. Nothing changes by that: from the mark OPENED to USER1 the witness sees
+ * each write that gets through, and what was there.
+ */
+static void write_back(struct __test_metadata *_metadata, struct lu_dev *dev)
+{
+	static const struct {
+		uint8_t cap;
+		uint8_t off;
+		uint8_t size;
+	} regs[] = {
+		{ 0, PCI_COMMAND, 2 }, { 0, PCI_CACHE_LINE_SIZE, 1 },
+		{ 0, PCI_LATENCY_TIMER, 1 }, { 0, PCI_BASE_ADDRESS_0, 4 },
+		{ 0, PCI_BASE_ADDRESS_1, 4 }, { 0, PCI_BASE_ADDRESS_2, 4 },
+		{ 0, PCI_BASE_ADDRESS_3, 4 }, { 0, PCI_BASE_ADDRESS_4, 4 },
+		{ 0, PCI_BASE_ADDRESS_5, 4 }, { 0, PCI_ROM_ADDRESS, 4 },
+		{ 0, PCI_INTERRUPT_LINE, 1 }, { PCI_CAP_ID_PM, PCI_PM_CTRL, 2 },
+		{ PCI_CAP_ID_MSI, PCI_MSI_FLAGS, 2 }, { PCI_CAP_ID_MSIX, PCI_MSIX_FLAGS, 2 },
+		{ PCI_CAP_ID_EXP, PCI_EXP_DEVCTL, 2 }, { PCI_CAP_ID_EXP, PCI_EXP_LNKCTL, 2 },
+	};
+	uint8_t cfg[LU_CFG_SIZE] = {};
+
+	lu_read_config(dev, cfg);
+	for (unsigned int i = 0; i < ARRAY_SIZE(regs); i++) {
+		unsigned int pos = regs[i].cap ? lu_cap(dev, regs[i].cap) : 0;
+
+		if (regs[i].cap && !pos)
+			continue;
+		vfio_pci_config_access(dev->vfio, true, pos + regs[i].off, regs[i].size,
+				       &cfg[pos + regs[i].off]);
+	}
+	EXPECT_EQ(0, lu_config_changed(dev)) {
+		TH_LOG("%s: after everything was written back", dev->name);
+	}
+}
+
 /* Can the hardware keep an interrupt that comes while it is masked? */
 static bool keeps_pending(struct lu_dev *dev, int index)
 {
@@ -267,6 +306,8 @@ static void arrive(struct __test_metadata *_metadata)
 	unsigned int i, lost, changed, all_lost = 0, all_changed = 0, regs = 0, bytes = 0;
 	int fds[LU_MAX_DEVS];
 
+	/* As the new kernel has left them, before anybody asks for them. */
+	vmt_ask("snapshot after");
 	session = luo_retrieve_session(luo, session_name(vmt_stage() - 1));
 	ASSERT_LE(0, session);
 	EXPECT_EQ(-ENOENT, lu_retrieve(session, 0xbad));
@@ -282,6 +323,10 @@ static void arrive(struct __test_metadata *_metadata)
 	for (i = 0; i < count; i++)
 		reopen(_metadata, &devs[i], fds[i]);
 	vmt_mark(VMT_OPENED);
+	vmt_ask("peek stop");
+	for (i = 0; i < count && !vmt_stock(); i++)
+		write_back(_metadata, &devs[i]);
+	vmt_mark(VMT_USER1);
 
 	lu_quiet = vmt_stock();
 	for (i = 0; i < count; i++) {

@@ -6,16 +6,25 @@
  * sessions. That must not lose the sessions, nor anything else in them, and once
  * the module is there the devices are to be had. It cannot be unloaded while a
  * preserved or retrieved file needs it.
+ *
+ * One of the devices is a NIC whose own driver is built in. It gets it in the first
+ * kernel and must not get it in the next.
  */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+#include <linux/pci_regs.h>
 
 #include "lu_harness.h"
 
 #define NOTES_TOKEN	1
 #define TEXT_TOKEN	2
 #define TEXT		"no module needed"
+#define NATIVE		"e1000e"
+
+#define E1000E_CTRL	0x0000
+#define  E1000E_CTRL_RST	0x4000000
 
 static struct lu_dev devs[LU_MAX_DEVS];
 static unsigned int count;
@@ -25,6 +34,29 @@ static void load(struct __test_metadata *_metadata)
 	ASSERT_EQ(0, vmt_modload("irqbypass", NULL));
 	ASSERT_EQ(0, vmt_modload("vfio-pci-core", NULL));
 	ASSERT_EQ(0, vmt_modload("vfio-pci", NULL));
+}
+
+static void check_driver(struct __test_metadata *_metadata, struct lu_dev *dev, const char *want)
+{
+	char driver[64];
+
+	EXPECT_STREQ(want, vmt_driver(dev->bdf, driver, sizeof(driver))) {
+		TH_LOG("%s: driver", dev->name);
+	}
+}
+
+static bool is_native(struct lu_dev *dev)
+{
+	return !strcmp(dev->ops->name, NATIVE);
+}
+
+/* What its own driver left in it, moderated interrupts above all, no reset function ends. */
+static void open_first(struct lu_dev *dev, struct iommu *iommu)
+{
+	lu_open(dev, iommu);
+	lu_set_command(dev, PCI_COMMAND_MEMORY);
+	if (is_native(dev))
+		lu_write32(dev, E1000E_CTRL, E1000E_CTRL_RST);
 }
 
 static void unbind_all(void)
@@ -45,6 +77,8 @@ TEST(old_kernel)
 	luo = luo_open_device();
 	count = lu_find(devs, LU_MAX_DEVS);
 	notes = lu_notes_create(devs, count);
+	for (i = 0; i < count; i++)
+		check_driver(_metadata, &devs[i], is_native(&devs[i]) ? NATIVE : "");
 
 	/* Nothing is kept when nothing is preserved. */
 	load(_metadata);
@@ -54,7 +88,7 @@ TEST(old_kernel)
 	session = luo_create_session(luo, "module");
 	ASSERT_LE(0, session);
 	for (i = 0; i < count; i++) {
-		lu_open(&devs[i], iommu);
+		open_first(&devs[i], iommu);
 		ASSERT_TRUE(lu_program(&devs[i], 1, VFIO_PCI_MSI_IRQ_INDEX));
 		ASSERT_EQ(0, lu_preserve(session, devs[i].vfio->fd, devs[i].token));
 		lu_note_down(&devs[i]);
@@ -71,7 +105,7 @@ TEST(old_kernel)
 	session = luo_create_session(luo, "module");
 	ASSERT_EQ(0, create_and_preserve_memfd(session, TEXT_TOKEN, TEXT));
 	for (i = 0; i < count; i++) {
-		lu_open(&devs[i], iommu);
+		open_first(&devs[i], iommu);
 		ASSERT_TRUE(lu_program(&devs[i], 1, VFIO_PCI_MSI_IRQ_INDEX));
 		ASSERT_EQ(0, lu_preserve(session, devs[i].vfio->fd, devs[i].token));
 		lu_note_down(&devs[i]);
@@ -102,6 +136,10 @@ TEST(new_kernel)
 	for (i = 0; i < count; i++) {
 		EXPECT_STREQ("incoming", lu_state(devs[i].bdf));
 		EXPECT_TRUE(lu_bus_master(devs[i].bdf));
+		check_driver(_metadata, &devs[i], "");
+		/* Not even when it is told to, without driver_override. */
+		EXPECT_GT(0, vmt_write_file("/sys/bus/pci/drivers/" NATIVE "/bind", devs[i].bdf));
+		check_driver(_metadata, &devs[i], "");
 		EXPECT_EQ(-EAGAIN, lu_retrieve(session, devs[i].token));
 		EXPECT_EQ(-EAGAIN, lu_retrieve(session, devs[i].token));
 	}
@@ -117,7 +155,8 @@ TEST(new_kernel)
 	for (i = 0; i < count; i++) {
 		struct lu_dev *dev = &devs[i];
 
-		vmt_bind(dev->bdf, "vfio-pci");
+		/* By itself, without an ID or driver_override. */
+		check_driver(_metadata, dev, "vfio-pci");
 		EXPECT_EQ(-EBUSY, lu_cdev_open(dev->bdf));
 		fd = lu_retrieve(session, dev->token);
 		ASSERT_LE(0, fd);

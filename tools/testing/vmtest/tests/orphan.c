@@ -119,9 +119,41 @@ TEST(new_kernel)
 	vmt_step("all devices found a new owner");
 }
 
-int main(void)
+/* Nobody comes for them, and the kernel is replaced once more. */
+TEST(unclaimed)
 {
-	char *argv[] = { "orphan", "-t", vmt_stage() == 1 ? "old_kernel" : "new_kernel", NULL };
+	unsigned int i;
 
-	return test_harness_run(3, argv);
+	count = lu_find(devs, LU_MAX_DEVS);
+	for (i = 0; i < count; i++) {
+		EXPECT_STREQ("incoming", lu_state(devs[i].bdf));
+		EXPECT_TRUE(lu_bus_master(devs[i].bdf));
+	}
+	ASSERT_TRUE(__test_passed(_metadata));
+	vmt_kexec_load();
+	ASSERT_EQ(0, vmt_kexec());
+}
+
+/* Then they are stopped like any other. */
+TEST(stopped)
+{
+	unsigned int i;
+
+	count = lu_find(devs, LU_MAX_DEVS);
+	for (i = 0; i < count; i++) {
+		EXPECT_STREQ("none", lu_state(devs[i].bdf));
+		EXPECT_FALSE(lu_bus_master(devs[i].bdf));
+	}
+	vmt_step("unclaimed devices are stopped by the next kexec");
+}
+
+int main(int argc, char *argv[])
+{
+	static const char *const claimed[] = { "old_kernel", "new_kernel" };
+	static const char *const unclaimed[] = { "old_kernel", "unclaimed", "stopped" };
+	bool nobody = argc > 1 && !strcmp(argv[1], "unclaimed");
+	const char *test = (nobody ? unclaimed : claimed)[vmt_stage() - 1];
+	char *args[] = { "orphan", "-t", (char *)test, NULL };
+
+	return test_harness_run(3, args);
 }
