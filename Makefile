@@ -27,7 +27,7 @@ demo: guest kernel kernel-stock ## a live update of a PCI device in a VM, step b
 	@scripts/vmtest demo
 
 check: deps tree ## everything: style, builds, series, kernels, VM tests; a one-line sum at the end
-	@scripts/check check-style check-series check-kernels check-build check-vm
+	@scripts/check check-style check-series check-kernels check-fixups check-build check-vm
 
 ##### Preparation
 
@@ -71,9 +71,12 @@ check-vm: guest kernel kernel-debug kernel-stock kernel-mod ## KUnit and all VM 
 
 ##### Checks without a VM
 
-.PHONY: check-style check-build check-series check-kernels
+.PHONY: check-style check-fixups check-build check-series check-kernels
 check-style: tree ## checkpatch, SPDX, shell and Python syntax
 	@scripts/check-style
+
+check-fixups: tree ## no PCI fixup of the tree can touch an incoming device unnoticed
+	@scripts/check-fixups
 
 check-build: tree ## sparse, W=1, kernel-doc, and builds with the options off
 	@scripts/check-build
