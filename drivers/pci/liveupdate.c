@@ -51,9 +51,12 @@
  *     LUO FLB incoming lock
  *       pci_liveupdate_lock
  *
+ *   device lock
+ *     pci_liveupdate_lock
+ *
  * The FLB's callbacks run with the FLB's lock held, hence nothing here calls
- * into LUO with pci_liveupdate_lock held, and nothing here takes the device
- * lock (a reset only tries it) or pci_rescan_remove_lock.
+ * into LUO with pci_liveupdate_lock held, and nothing that LUO calls takes the
+ * device lock (a reset only tries it) or pci_rescan_remove_lock.
  */
 
 #define pr_fmt(fmt) "PCI: liveupdate: " fmt
@@ -372,6 +375,8 @@ static void pci_liveupdate_identify(struct pci_dev *dev, struct pci_dev_ser *rec
 		rec->flags |= PCI_SER_F_SERIAL;
 	if (dev->broken_intx_masking)
 		rec->flags |= PCI_SER_F_INTX_BROKEN;
+	if (dev->dev_flags & PCI_DEV_FLAGS_ACS_ENABLED_QUIRK)
+		rec->flags |= PCI_SER_F_ACS_QUIRK;
 	pci_liveupdate_read_regs(dev, rec);
 }
 
@@ -477,6 +482,16 @@ static void pci_liveupdate_attach(struct work_struct *work)
 	pci_dev_put(lu->dev);
 }
 
+/* It need not stay in D0 any more. */
+static void pci_liveupdate_let_go(struct pci_dev *dev)
+{
+	lockdep_assert_held(&pci_liveupdate_lock);
+
+	if (dev->liveupdate->held)
+		pm_runtime_put(&dev->dev);
+	dev->liveupdate->held = false;
+}
+
 static void pci_liveupdate_release_bridge(struct pci_dev *dev)
 {
 	struct pci_dev_liveupdate *lu = dev->liveupdate;
@@ -489,7 +504,7 @@ static void pci_liveupdate_release_bridge(struct pci_dev *dev)
 	WRITE_ONCE(lu->in, PCI_LU_IN_NONE);
 	WRITE_ONCE(lu->shield, false);
 	pci_liveupdate_unfix(dev);
-	pm_runtime_put(&dev->dev);
+	pci_liveupdate_let_go(dev);
 	trace_pci_liveupdate_step(dev, "finish", 0);
 
 	pci_dev_get(dev);
@@ -499,22 +514,13 @@ static void pci_liveupdate_release_bridge(struct pci_dev *dev)
 }
 
 /*
- * The device has a user again, or nobody needs it as it is. A bridge follows when
- * that is so for every function below: their users may want to reset them through
- * it, and a reset that vanishes would look as if it had worked.
+ * A bridge follows when the shield is down for every function below: their users may
+ * want to reset them through it, and a reset that vanishes would look as if it had
+ * worked.
  */
-static void pci_liveupdate_unshield(struct pci_dev *dev)
+static void pci_liveupdate_unshield_bridges(struct pci_dev *bridge)
 {
-	struct pci_dev *bridge;
-
-	lockdep_assert_held(&pci_liveupdate_lock);
-
-	if (!dev->liveupdate->shield)
-		return;
-
-	WRITE_ONCE(dev->liveupdate->shield, false);
-	for (bridge = pci_upstream_bridge(dev); bridge;
-	     bridge = pci_upstream_bridge(bridge)) {
+	for (; bridge; bridge = pci_upstream_bridge(bridge)) {
 		struct pci_dev_liveupdate *lu = bridge->liveupdate;
 
 		if (lu && lu->shield && !--lu->closed)
@@ -522,18 +528,47 @@ static void pci_liveupdate_unshield(struct pci_dev *dev)
 	}
 }
 
-/* One function less that needs the bridges above it. */
-static void pci_liveupdate_leave_bridges(struct pci_dev *dev)
+/* The device has a user again, or nobody needs it as it is. */
+static void pci_liveupdate_unshield(struct pci_dev *dev)
 {
-	struct pci_dev *bridge;
+	lockdep_assert_held(&pci_liveupdate_lock);
 
-	for (bridge = pci_upstream_bridge(dev); bridge;
-	     bridge = pci_upstream_bridge(bridge)) {
+	if (!dev->liveupdate->shield)
+		return;
+
+	WRITE_ONCE(dev->liveupdate->shield, false);
+	pci_liveupdate_unshield_bridges(pci_upstream_bridge(dev));
+}
+
+/* One function less that needs the bridges above it. */
+static void pci_liveupdate_leave_bridges(struct pci_dev *bridge)
+{
+	for (; bridge; bridge = pci_upstream_bridge(bridge)) {
 		struct pci_dev_liveupdate *lu = bridge->liveupdate;
 
 		if (lu && lu->in == PCI_LU_IN_INCOMING && !--lu->was.refcount)
 			pci_liveupdate_release_bridge(bridge);
 	}
+}
+
+static void pci_liveupdate_lose(struct pci_dev *dev)
+{
+	struct pci_dev_liveupdate *lu = dev->liveupdate;
+
+	lockdep_assert_held(&pci_liveupdate_lock);
+
+	WRITE_ONCE(lu->in, PCI_LU_IN_LOST);
+	WRITE_ONCE(lu->adopted, false);
+	pci_liveupdate_let_go(dev);
+	if (pci_is_bridge(dev))
+		WRITE_ONCE(lu->shield, false);
+	else
+		pci_liveupdate_unshield(dev);
+	pci_liveupdate_unfix(dev);
+	atomic_set(&dev->enable_cnt, 0);
+	/* Whatever it is, it must not write to memory on anybody's behalf. */
+	pci_clear_master(dev);
+	trace_pci_liveupdate_step(dev, "lost", -EIO);
 }
 
 static void pci_liveupdate_flb_finish(struct liveupdate_flb_op_args *args)
@@ -549,8 +584,14 @@ static void pci_liveupdate_flb_finish(struct liveupdate_flb_op_args *args)
 						    PCI_BUS_NUM(rec->bdf),
 						    rec->bdf & 0xff);
 
-		if (dev && pci_is_bridge(dev))
+		if (!dev)
+			continue;
+		if (pci_is_bridge(dev)) {
 			pci_liveupdate_release_bridge(dev);
+		} else if (pci_liveupdate_is_incoming(dev)) {
+			pci_err(dev, "live update: lost, no file stands for it\n");
+			pci_liveupdate_lose(dev);
+		}
 	}
 
 	xa_destroy(&pci_liveupdate_incoming.records);
@@ -1023,25 +1064,6 @@ struct pci_dev *pci_liveupdate_lost_bridge(struct pci_dev *dev)
 	return NULL;
 }
 
-static void pci_liveupdate_lose(struct pci_dev *dev)
-{
-	struct pci_dev_liveupdate *lu = dev->liveupdate;
-
-	lockdep_assert_held(&pci_liveupdate_lock);
-
-	WRITE_ONCE(lu->in, PCI_LU_IN_LOST);
-	WRITE_ONCE(lu->adopted, false);
-	if (pci_is_bridge(dev))
-		WRITE_ONCE(lu->shield, false);
-	else
-		pci_liveupdate_unshield(dev);
-	pci_liveupdate_unfix(dev);
-	atomic_set(&dev->enable_cnt, 0);
-	/* Whatever it is, it must not write to memory on anybody's behalf. */
-	pci_clear_master(dev);
-	trace_pci_liveupdate_step(dev, "lost", -EIO);
-}
-
 /**
  * pci_liveupdate_give_up - An incoming device has turned out to be lost.
  * @dev: The device, which has not been bound to a driver.
@@ -1097,15 +1119,19 @@ static void pci_liveupdate_stop_unrecorded(struct pci_dev *dev)
 {
 	u16 cmd;
 
-	if (!pci_liveupdate_keeps_buses() || dev->hdr_type != PCI_HEADER_TYPE_NORMAL)
+	if (!READ_ONCE(pci_liveupdate_incoming.ser) ||
+	    dev->hdr_type != PCI_HEADER_TYPE_NORMAL)
 		return;
 
 	pci_read_config_word(dev, PCI_COMMAND, &cmd);
 	if (!(cmd & PCI_COMMAND_MASTER) || PCI_POSSIBLE_ERROR(cmd))
 		return;
 
-	pci_warn(dev, "live update: bus master was on, but it is not recorded: turned off\n");
 	pci_clear_master(dev);
+	/* Some have it hardwired. */
+	pci_read_config_word(dev, PCI_COMMAND, &cmd);
+	if (!(cmd & PCI_COMMAND_MASTER))
+		pci_warn(dev, "live update: bus master was on, but it is not recorded: turned off\n");
 }
 
 /**
@@ -1188,6 +1214,8 @@ void pci_liveupdate_adopt(struct pci_dev *dev)
 		dev->pref_window = !!(lu->was.windows & PCI_SER_WINDOW_PREF);
 		dev->pref_64_window = !!(lu->was.windows & PCI_SER_WINDOW_PREF64);
 	}
+	if (lu->was.flags & PCI_SER_F_ACS_QUIRK)
+		dev->dev_flags |= PCI_DEV_FLAGS_ACS_ENABLED_QUIRK;
 	WRITE_ONCE(lu->adopted, true);
 	pci_info(dev, "live update: incoming, COMMAND %#06x, driver %s\n",
 		 lu->was.command, lu->was.driver);
@@ -1200,8 +1228,14 @@ void pci_liveupdate_adopt(struct pci_dev *dev)
  */
 void pci_liveupdate_add(struct pci_dev *dev)
 {
-	if (pci_liveupdate_is_incoming(dev))
-		pm_runtime_get_noresume(&dev->dev);
+	if (!dev->liveupdate)
+		return;
+
+	guard(mutex)(&pci_liveupdate_lock);
+	if (!pci_liveupdate_is_incoming(dev))
+		return;
+	pm_runtime_get_noresume(&dev->dev);
+	dev->liveupdate->held = true;
 }
 
 /**
@@ -1325,9 +1359,9 @@ void pci_liveupdate_finish(struct pci_dev *dev)
 				    pci_liveupdate_bdf(dev)));
 	/* If its driver does not hold it enabled, this turns bus master off. */
 	pci_disable_device(dev);
-	pm_runtime_put(&dev->dev);
+	pci_liveupdate_let_go(dev);
 	trace_pci_liveupdate_step(dev, "finish", 0);
-	pci_liveupdate_leave_bridges(dev);
+	pci_liveupdate_leave_bridges(pci_upstream_bridge(dev));
 }
 EXPORT_SYMBOL_GPL(pci_liveupdate_finish);
 
@@ -1347,6 +1381,33 @@ void pci_liveupdate_opened(struct pci_dev *dev)
 }
 EXPORT_SYMBOL_GPL(pci_liveupdate_opened);
 
+/**
+ * pci_liveupdate_closed - Undo pci_liveupdate_opened().
+ * @dev: The function. If it is still incoming it waits for a user again.
+ */
+void pci_liveupdate_closed(struct pci_dev *dev)
+{
+	struct pci_dev *bridge;
+
+	guard(mutex)(&pci_liveupdate_lock);
+
+	if (!pci_liveupdate_is_incoming(dev) || dev->liveupdate->shield ||
+	    dev->liveupdate->stopped)
+		return;
+
+	WRITE_ONCE(dev->liveupdate->shield, true);
+	for (bridge = pci_upstream_bridge(dev); bridge;
+	     bridge = pci_upstream_bridge(bridge)) {
+		struct pci_dev_liveupdate *lu = bridge->liveupdate;
+
+		if (!lu || lu->in != PCI_LU_IN_INCOMING)
+			continue;
+		lu->closed++;
+		WRITE_ONCE(lu->shield, true);
+	}
+}
+EXPORT_SYMBOL_GPL(pci_liveupdate_closed);
+
 static void pci_liveupdate_disable_msi(struct pci_dev *dev)
 {
 	u16 flags;
@@ -1365,14 +1426,37 @@ static void pci_liveupdate_disable_msi(struct pci_dev *dev)
 	}
 }
 
-static void pci_liveupdate_quiesce(struct pci_dev *dev)
+/*
+ * A session that is closed and a driver that is bound may both want to stop it. Only
+ * one of them does, and finishes it.
+ */
+static bool pci_liveupdate_quiesce(struct pci_dev *dev)
 {
 	scoped_guard(mutex, &pci_liveupdate_lock) {
+		if (!pci_liveupdate_is_incoming(dev) || dev->liveupdate->stopped)
+			return false;
+		dev->liveupdate->stopped = true;
 		pci_liveupdate_unshield(dev);
 		WRITE_ONCE(dev->liveupdate->adopted, false);
 	}
 	pci_clear_master(dev);
 	pci_liveupdate_disable_msi(dev);
+	return true;
+}
+
+static int pci_liveupdate_reset(struct pci_dev *dev)
+{
+	struct pci_dev *bridge = pci_upstream_bridge(dev);
+	int err;
+
+	if (bridge)
+		pci_cfg_access_lock(bridge);
+	pci_cfg_access_lock(dev);
+	err = pci_reset_function_locked(dev);
+	pci_cfg_access_unlock(dev);
+	if (bridge)
+		pci_cfg_access_unlock(bridge);
+	return err;
 }
 
 /**
@@ -1380,32 +1464,35 @@ static void pci_liveupdate_quiesce(struct pci_dev *dev)
  * @dev: An incoming function, not opened by anybody.
  * @ser: The state to leave it in, or NULL to keep what it has.
  *
- * To be followed by pci_liveupdate_finish().
- *
  * Context: Process context. Must not hold the device lock; it is only tried,
  *          because whoever holds it may wait for LUO. May take seconds.
+ * Return: true if it is stopped, and pci_liveupdate_finish() has to follow; false if
+ *         it is not incoming any more, or on its way to another driver.
  */
-void pci_liveupdate_stop(struct pci_dev *dev, const struct pci_state_ser *ser)
+bool pci_liveupdate_stop(struct pci_dev *dev, const struct pci_state_ser *ser)
 {
 	struct pci_saved_state *state = NULL;
-	int err;
+	int err = -EAGAIN;
 
-	if (!pci_liveupdate_is_incoming(dev))
-		return;
+	if (!pci_liveupdate_quiesce(dev))
+		return false;
 
 	pci_info(dev, "live update: abandoned, resetting it\n");
-	pci_liveupdate_quiesce(dev);
-	if (ser)
-		state = pci_liveupdate_load_state(dev, ser);
-	err = pci_try_reset_function(dev);
+	if (device_trylock(&dev->dev)) {
+		if (ser)
+			state = pci_liveupdate_load_state(dev, ser);
+		err = pci_liveupdate_reset(dev);
+		/* The reset restores what the last user had set. */
+		if (!IS_ERR_OR_NULL(state) &&
+		    !pci_load_and_free_saved_state(dev, &state))
+			pci_restore_state(dev);
+		device_unlock(&dev->dev);
+	}
 	if (err)
 		pci_warn(dev, "live update: abandoned without a reset (%pe), bus master is off\n",
 			 ERR_PTR(err));
-	/* The reset restores what the last user had set. */
-	if (!IS_ERR_OR_NULL(state) &&
-	    !pci_load_and_free_saved_state(dev, &state))
-		pci_restore_state(dev);
 	trace_pci_liveupdate_step(dev, "abandon", err);
+	return true;
 }
 EXPORT_SYMBOL_GPL(pci_liveupdate_stop);
 
@@ -1426,9 +1513,11 @@ void pci_liveupdate_probe(struct pci_dev *dev, const char *driver)
 	    !strcmp(dev->liveupdate->was.driver, driver))
 		return;
 
+	if (!pci_liveupdate_quiesce(dev))
+		return;
+
 	pci_warn(dev, "live update: abandoned to driver %s, resetting it\n", driver);
-	pci_liveupdate_quiesce(dev);
-	err = pci_reset_function_locked(dev);
+	err = pci_liveupdate_reset(dev);
 	if (err)
 		pci_warn(dev, "live update: abandoned without a reset (%pe)\n",
 			 ERR_PTR(err));
@@ -1869,6 +1958,7 @@ core_initcall(pci_liveupdate_check_handover);
 static int __init pci_liveupdate_check_vanished(void)
 {
 	struct pci_dev_ser *rec;
+	struct pci_bus *bus;
 	unsigned long key;
 	void *obj;
 
@@ -1882,10 +1972,20 @@ static int __init pci_liveupdate_check_vanished(void)
 							    PCI_BUS_NUM(rec->bdf),
 							    rec->bdf & 0xff);
 
-			if (!dev)
-				pr_err("%04x:%02x:%02x.%d: lost, nothing answers there\n",
-				       rec->domain, PCI_BUS_NUM(rec->bdf),
-				       PCI_SLOT(rec->bdf), PCI_FUNC(rec->bdf));
+			if (dev)
+				continue;
+			pr_err("%04x:%02x:%02x.%d: lost, nothing answers there\n",
+			       rec->domain, PCI_BUS_NUM(rec->bdf),
+			       PCI_SLOT(rec->bdf), PCI_FUNC(rec->bdf));
+			/* What turns up there later is just a device. */
+			xa_erase(&pci_liveupdate_incoming.records, key);
+			if (rec->kind != PCI_SER_FUNCTION)
+				continue;
+			bus = pci_find_bus(rec->domain, PCI_BUS_NUM(rec->bdf));
+			if (!bus)
+				continue;
+			pci_liveupdate_unshield_bridges(bus->self);
+			pci_liveupdate_leave_bridges(bus->self);
 		}
 	}
 

@@ -35,6 +35,8 @@ enum pci_liveupdate_in {
  * @was:     The record from the previous kernel.
  * @shield:  No write to configuration space reaches the device.
  * @closed:  How many functions below a bridge nobody has opened yet.
+ * @held:    A runtime PM reference keeps it in D0 as long as it is incoming.
+ * @stopped: Somebody is about to stop it.
  * @adopted: The device came from the previous kernel as it was recorded; stays
  *           set when it is finished.
  * @fixed:   Resources that are immovable because of the live update, a bit each.
@@ -59,6 +61,8 @@ struct pci_dev_liveupdate {
 	bool shield;
 	unsigned int closed;
 	bool adopted;
+	bool held;
+	bool stopped;
 	u32 fixed;
 	struct work_struct attach;
 };

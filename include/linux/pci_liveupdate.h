@@ -22,7 +22,7 @@ int pci_liveupdate_find_incoming(u32 domain, u16 bdf, struct pci_dev **pdev);
 const char *pci_liveupdate_driver(struct pci_dev *dev);
 void pci_liveupdate_retrieved(struct pci_dev *dev);
 void pci_liveupdate_finish(struct pci_dev *dev);
-void pci_liveupdate_stop(struct pci_dev *dev, const struct pci_state_ser *ser);
+bool pci_liveupdate_stop(struct pci_dev *dev, const struct pci_state_ser *ser);
 
 int pci_liveupdate_store_state(struct pci_dev *dev,
 			       struct pci_saved_state *state,
@@ -38,6 +38,7 @@ bool pci_liveupdate_is_busy(struct pci_dev *dev);
 bool pci_liveupdate_intx_broken(struct pci_dev *dev);
 bool pci_liveupdate_keeps_msi(struct pci_dev *dev);
 void pci_liveupdate_opened(struct pci_dev *dev);
+void pci_liveupdate_closed(struct pci_dev *dev);
 
 /* Called by the PCI core only. */
 bool pci_liveupdate_match(struct pci_dev *dev, const char *driver);

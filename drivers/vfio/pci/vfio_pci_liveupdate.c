@@ -729,12 +729,15 @@ static void vfio_pci_liveupdate_abandon(struct pci_dev *pdev,
 {
 	struct vfio_pci_core_device *vdev;
 
+	bool stopped;
+
 	/* Still incoming, so nobody can open it meanwhile. */
-	pci_liveupdate_stop(pdev, ser->flags & VFIO_PCI_SER_F_STATE ?
-			    &ser->state : NULL);
+	stopped = pci_liveupdate_stop(pdev, ser->flags & VFIO_PCI_SER_F_STATE ?
+				      &ser->state : NULL);
 
 	guard(mutex)(&vfio_pci_liveupdate_lock);
-	pci_liveupdate_finish(pdev);
+	if (stopped)
+		pci_liveupdate_finish(pdev);
 	list_for_each_entry(vdev, &vfio_pci_liveupdate_devices, liveupdate.node) {
 		if (vdev->pdev == pdev) {
 			vfio_pci_liveupdate_unreserve(vdev);
@@ -1150,8 +1153,10 @@ void vfio_pci_liveupdate_set_irqs(struct vfio_pci_core_device *vdev,
 
 	if (index == VFIO_PCI_NUM_IRQS) {
 		/* An open that did not come to an end is tried again. */
-		if (pci_liveupdate_is_incoming(vdev->pdev))
+		if (pci_liveupdate_is_incoming(vdev->pdev)) {
+			pci_liveupdate_closed(vdev->pdev);
 			return;
+		}
 		lu->intx_due = false;
 		if (lu->held)
 			vfio_pci_liveupdate_drop_held(vdev);

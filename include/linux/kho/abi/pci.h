@@ -68,7 +68,8 @@ static_assert(sizeof(struct pci_ser) == 64);
 #define PCI_SER_F_SERIAL	BIT(0)	/* @serial is valid */
 #define PCI_SER_F_FROZEN	BIT(1)	/* the old kernel got as far as freeze */
 #define PCI_SER_F_INTX_BROKEN	BIT(2)	/* DisINTx is not writable */
-#define PCI_SER_FLAGS		GENMASK(2, 0)
+#define PCI_SER_F_ACS_QUIRK	BIT(3)	/* ACS is on by means of its own */
+#define PCI_SER_FLAGS		GENMASK(3, 0)
 
 /* pci_dev_ser.windows: what the windows of a bridge can do */
 #define PCI_SER_WINDOW_IO	BIT(0)	/* it has an I/O window */

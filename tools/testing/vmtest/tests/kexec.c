@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -178,6 +179,21 @@ static int retrieve(struct __test_metadata *_metadata, struct lu_dev *dev)
 	return fd;
 }
 
+/* The device is opened, and closed again when its ID cannot be told. Nothing happens to it. */
+static void bind_in_vain(struct __test_metadata *_metadata, int fd)
+{
+	struct vfio_device_bind_iommufd *arg;
+
+	arg = mmap(NULL, sizeof(*arg), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, arg);
+	arg->argsz = sizeof(*arg);
+	arg->iommufd = iommu->iommufd;
+	ASSERT_EQ(0, mprotect(arg, sizeof(*arg), PROT_READ));
+	EXPECT_EQ(-1, ioctl(fd, VFIO_DEVICE_BIND_IOMMUFD, arg));
+	EXPECT_EQ(EFAULT, errno);
+	munmap(arg, sizeof(*arg));
+}
+
 static void reopen(struct __test_metadata *_metadata, struct lu_dev *dev, int fd)
 {
 	if (vmt_stock()) {
@@ -189,6 +205,10 @@ static void reopen(struct __test_metadata *_metadata, struct lu_dev *dev, int fd
 	}
 	EXPECT_EQ(-EBUSY, luo_session_finish(session)) {
 		TH_LOG("%s: finish before bind", dev->name);
+	}
+	bind_in_vain(_metadata, fd);
+	EXPECT_TRUE(lu_bus_master(dev->bdf)) {
+		TH_LOG("%s: bus master after a bind that failed", dev->name);
 	}
 	ASSERT_EQ(0, lu_bind_iommufd(fd, iommu));
 	EXPECT_EQ(-EBUSY, luo_session_finish(session)) {
