@@ -170,6 +170,21 @@ int lu_attach(int fd, struct iommu *iommu)
 	return ioctl(fd, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &arg) ? -errno : 0;
 }
 
+/* All that takes a device from a session. */
+int lu_take(struct lu_dev *dev, int session, struct iommu *iommu)
+{
+	int fd = lu_retrieve(session, dev->token);
+	int err = fd < 0 ? fd : lu_bind_iommufd(fd, iommu);
+
+	if (!err)
+		err = lu_attach(fd, iommu);
+	if (err)
+		fprintf(stderr, "%s: not taken over: %s\n", dev->name, strerror(-err));
+	else
+		lu_setup(dev, fd, iommu);
+	return err;
+}
+
 static void get_region(int fd, unsigned int index, struct vfio_region_info *info)
 {
 	info->argsz = sizeof(*info);

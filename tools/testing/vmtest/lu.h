@@ -106,6 +106,8 @@ int lu_bind_iommufd(int fd, struct iommu *iommu);
 int lu_attach(int fd, struct iommu *iommu);
 /* Set dev->vfio up for a bound file, BARs mapped. */
 void lu_setup(struct lu_dev *dev, int fd, struct iommu *iommu);
+/* Retrieve, and all of the above: 0 or a negative errno, with a line on stderr. */
+int lu_take(struct lu_dev *dev, int session, struct iommu *iommu);
 /* All of the above for an ordinary device. */
 void lu_open(struct lu_dev *dev, struct iommu *iommu);
 void lu_set_command(struct lu_dev *dev, uint16_t bits);

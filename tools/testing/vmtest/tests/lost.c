@@ -350,18 +350,11 @@ static int expected_error(const struct damage *damage)
 static void take(struct __test_metadata *_metadata, struct lu_dev *dev)
 {
 	char driver[64];
-	int fd;
 
 	EXPECT_STREQ("incoming", lu_state(dev->bdf));
 	EXPECT_TRUE(lu_bus_master(dev->bdf));
 	EXPECT_STREQ("vfio-pci", vmt_driver(dev->bdf, driver, sizeof(driver)));
-	fd = lu_retrieve(session, dev->token);
-	ASSERT_LE(0, fd) {
-		TH_LOG("%s: retrieve", dev->name);
-	}
-	ASSERT_EQ(0, lu_bind_iommufd(fd, iommu));
-	ASSERT_EQ(0, lu_attach(fd, iommu));
-	lu_setup(dev, fd, iommu);
+	ASSERT_EQ(0, lu_take(dev, session, iommu));
 	EXPECT_EQ(0, lu_config_changed(dev));
 	EXPECT_EQ(0, lu_regs_changed(dev));
 	lu_dma_map(dev);
@@ -389,14 +382,9 @@ static void arrive(struct __test_metadata *_metadata)
 	for (i = 0; i < FUNCTIONS; i++) {
 		const struct damage *damage = function_damage(stage, i);
 		struct lu_dev *dev = &devs[FUNCTION(i)];
-		int fd;
 
 		if (!damage) {
-			fd = lu_retrieve(session, dev->token);
-			EXPECT_LE(0, fd);
-			EXPECT_EQ(0, lu_bind_iommufd(fd, iommu));
-			EXPECT_EQ(0, lu_attach(fd, iommu));
-			lu_setup(dev, fd, iommu);
+			EXPECT_EQ(0, lu_take(dev, session, iommu));
 			continue;
 		}
 		check_damaged(_metadata, dev->bdf, damage);
@@ -408,14 +396,9 @@ static void arrive(struct __test_metadata *_metadata)
 		const struct damage *damage = bridge_damage(stage, i);
 		struct lu_dev *dev = &devs[BELOW(i)];
 		char text[128];
-		int fd;
 
 		if (!damage) {
-			fd = lu_retrieve(session, dev->token);
-			EXPECT_LE(0, fd);
-			EXPECT_EQ(0, lu_bind_iommufd(fd, iommu));
-			EXPECT_EQ(0, lu_attach(fd, iommu));
-			lu_setup(dev, fd, iommu);
+			EXPECT_EQ(0, lu_take(dev, session, iommu));
 			continue;
 		}
 		check_damaged(_metadata, dev->port, damage);

@@ -120,7 +120,7 @@ TEST(old_kernel)
 TEST(new_kernel)
 {
 	struct iommu *iommu = iommu_init(MODE_IOMMUFD);
-	int luo, session, text, notes, fd;
+	int luo, session, text, notes;
 	unsigned int i;
 
 	luo = luo_open_device();
@@ -158,11 +158,7 @@ TEST(new_kernel)
 		/* By itself, without an ID or driver_override. */
 		check_driver(_metadata, dev, "vfio-pci");
 		EXPECT_EQ(-EBUSY, lu_cdev_open(dev->bdf));
-		fd = lu_retrieve(session, dev->token);
-		ASSERT_LE(0, fd);
-		ASSERT_EQ(0, lu_bind_iommufd(fd, iommu));
-		ASSERT_EQ(0, lu_attach(fd, iommu));
-		lu_setup(dev, fd, iommu);
+		ASSERT_EQ(0, lu_take(dev, session, iommu));
 		EXPECT_EQ(0, lu_config_changed(dev));
 		EXPECT_EQ(0, lu_regs_changed(dev));
 		lu_irq_enable(dev, dev->saved->irq_index);

@@ -84,7 +84,7 @@ TEST(old_kernel)
 TEST(new_kernel)
 {
 	struct iommu *iommu = iommu_init(MODE_IOMMUFD);
-	int luo, session, notes, fd;
+	int luo, session, notes;
 	unsigned int i;
 
 	luo = luo_open_device();
@@ -97,11 +97,7 @@ TEST(new_kernel)
 
 	for (i = 0; i < count; i++) {
 		vmt_bind(devs[i].bdf, "vfio-pci");
-		fd = lu_retrieve(session, devs[i].token);
-		ASSERT_LE(0, fd);
-		ASSERT_EQ(0, lu_bind_iommufd(fd, iommu));
-		ASSERT_EQ(0, lu_attach(fd, iommu));
-		lu_setup(&devs[i], fd, iommu);
+		ASSERT_EQ(0, lu_take(&devs[i], session, iommu));
 		lu_dma_map(&devs[i]);
 		EXPECT_EQ(0, lu_config_changed(&devs[i]));
 		EXPECT_EQ(0, lu_regs_changed(&devs[i]));
