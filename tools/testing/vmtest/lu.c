@@ -80,17 +80,10 @@ bool lu_bus_master(const char *bdf)
 
 /* ---- Devices --------------------------------------------------------------- */
 
-static void init_dev(struct lu_dev *dev, const struct lu_ops *ops, const char *bdf)
+const char *lu_above(const char *bdf)
 {
-	char path[64], target[512], *last, *above;
+	char path[64], target[512], *last;
 	ssize_t n;
-
-	memset(dev, 0, sizeof(*dev));
-	dev->ops = ops;
-	dev->bdf = bdf;
-	dev->irq_index = -1;
-	memset(dev->irq_fds, -1, sizeof(dev->irq_fds));
-	snprintf(dev->name, sizeof(dev->name), "%s %s", ops ? ops->name : "device", bdf);
 
 	/* .../pci0000:00/0000:00:02.0/0000:01:00.0 */
 	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s", bdf);
@@ -100,8 +93,23 @@ static void init_dev(struct lu_dev *dev, const struct lu_ops *ops, const char *b
 	target[n] = 0;
 	last = strrchr(target, '/');
 	*last = 0;
-	above = strrchr(target, '/') + 1;
-	if (strncmp(above, "pci", 3))
+	last = strrchr(target, '/') + 1;
+	return strncmp(last, "pci", 3) ? strdup(last) : NULL;
+}
+
+static void init_dev(struct lu_dev *dev, const struct lu_ops *ops, const char *bdf)
+{
+	const char *above;
+
+	memset(dev, 0, sizeof(*dev));
+	dev->ops = ops;
+	dev->bdf = bdf;
+	dev->irq_index = -1;
+	memset(dev->irq_fds, -1, sizeof(dev->irq_fds));
+	snprintf(dev->name, sizeof(dev->name), "%s %s", ops ? ops->name : "device", bdf);
+
+	above = lu_above(bdf);
+	if (above)
 		snprintf(dev->port, sizeof(dev->port), "%.12s", above);
 }
 

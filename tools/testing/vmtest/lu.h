@@ -90,6 +90,9 @@ void lu_test_file_set(int fd, const char *text);
 /* The liveupdate attribute of a device, "" if there is none; valid until the next call. */
 const char *lu_state(const char *bdf);
 
+/* BDF of the bridge above, or NULL; valid until exit. */
+const char *lu_above(const char *bdf);
+
 /* Bit of COMMAND in the hardware. */
 bool lu_bus_master(const char *bdf);
 

@@ -231,7 +231,7 @@ TEST(old_kernel)
 TEST(new_kernel)
 {
 	struct iommu *iommu = iommu_init(MODE_IOMMUFD);
-	int luo, session, notes, fd;
+	int luo, session, notes;
 	unsigned int i;
 
 	luo = luo_open_device();
@@ -255,11 +255,7 @@ TEST(new_kernel)
 
 		EXPECT_STREQ("incoming", lu_state(dev->bdf));
 		vmt_bind(dev->bdf, "vfio-pci");
-		fd = lu_retrieve(session, dev->token);
-		ASSERT_LE(0, fd);
-		ASSERT_EQ(0, lu_bind_iommufd(fd, iommu));
-		ASSERT_EQ(0, lu_attach(fd, iommu));
-		lu_setup(dev, fd, iommu);
+		ASSERT_EQ(0, lu_take(dev, session, iommu));
 	}
 	vmt_mark(VMT_RETRIEVED);
 	vmt_mark(VMT_OPENED);

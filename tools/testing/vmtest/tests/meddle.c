@@ -56,23 +56,6 @@ static const struct {
 	{ "remove", "1" },
 };
 
-/* The bridge above, or NULL. */
-static const char *above(const char *bdf)
-{
-	char path[64], target[512], *last;
-	ssize_t n;
-
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s", bdf);
-	n = readlink(path, target, sizeof(target) - 1);
-	if (n < 0)
-		vmt_die("%s: no such device", bdf);
-	target[n] = 0;
-	last = strrchr(target, '/');
-	*last = 0;
-	last = strrchr(target, '/') + 1;
-	return strncmp(last, "pci", 3) ? strdup(last) : NULL;
-}
-
 static void poke(const char *bdf)
 {
 	static char rom[1 << 16];
@@ -102,7 +85,7 @@ static void meddle(struct __test_metadata *_metadata)
 	unsigned int i;
 
 	for (i = 0; i < count; i++)
-		for (bdf = devs[i].bdf; bdf; bdf = above(bdf))
+		for (bdf = devs[i].bdf; bdf; bdf = lu_above(bdf))
 			poke(bdf);
 	for (i = 0; i < count; i++)
 		rebind(&devs[i]);
@@ -115,7 +98,7 @@ static void meddle(struct __test_metadata *_metadata)
 	/* A device beside them, then its port with it. */
 	sibling = vmt_find(0x1b36, 0x0005, 0);
 	ASSERT_NE(NULL, sibling);
-	port = above(sibling);
+	port = lu_above(sibling);
 	EXPECT_LT(0, vmt_dev_write(sibling, "remove", "1"));
 	EXPECT_LT(0, vmt_write_file("/sys/bus/pci/rescan", "1"));
 	EXPECT_LT(0, vmt_dev_write(port, "remove", "1"));
@@ -134,7 +117,7 @@ static void check_refused(struct __test_metadata *_metadata)
 	unsigned int i, n;
 
 	for (i = 0; i < count; i++)
-		for (bdf = devs[i].bdf; bdf; bdf = above(bdf))
+		for (bdf = devs[i].bdf; bdf; bdf = lu_above(bdf))
 			for (n = 0; n < ARRAY_SIZE(refused); n++) {
 				int ret = vmt_dev_write(bdf, refused[n].attr, refused[n].value);
 
