@@ -193,8 +193,7 @@ static int replace_context_flush(struct pci_dev *pdev, u16 sid, void *data)
 }
 
 /* A device that is not PCI has one requester id */
-static int replace_for_each_sid(struct replace *r,
-				int (*fn)(struct pci_dev *pdev, u16 sid, void *data))
+static int replace_for_each_sid(struct replace *r, int (*fn)(struct pci_dev *, u16, void *))
 {
 	struct device_domain_info *info = r->info;
 
