@@ -192,8 +192,10 @@ static int replace_context_flush(struct pci_dev *pdev, u16 sid, void *data)
 	return 0;
 }
 
+typedef int (replace_fn)(struct pci_dev *pdev, u16 sid, void *data);
+
 /* A device that is not PCI has one requester id */
-static int replace_for_each_sid(struct replace *r, int (*fn)(struct pci_dev *, u16, void *))
+static int replace_for_each_sid(struct replace *r, replace_fn *fn)
 {
 	struct device_domain_info *info = r->info;
 
