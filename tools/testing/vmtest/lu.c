@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <linux/iommufd.h>
 #include <linux/liveupdate.h>
 #include <linux/pci_regs.h>
 #include <linux/vfio.h>
@@ -460,6 +461,22 @@ int lu_notes_create(struct lu_dev *devs, unsigned int count)
 void lu_dma_map(struct lu_dev *dev)
 {
 	iommu_map(dev->vfio->iommu, &dev->dma);
+}
+
+int lu_map_file(struct iommu *iommu, int fd, uint64_t offset, uint64_t length, uint64_t iova)
+{
+	struct iommu_ioas_map_file arg = {
+		.size = sizeof(arg),
+		.flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE |
+			 IOMMU_IOAS_MAP_WRITEABLE,
+		.ioas_id = iommu->ioas_id,
+		.fd = fd,
+		.start = offset,
+		.length = length,
+		.iova = iova,
+	};
+
+	return ioctl(iommu->iommufd, IOMMU_IOAS_MAP_FILE, &arg) ? -errno : 0;
 }
 
 static void read_info(struct lu_dev *dev, uint32_t *flags, uint32_t *irqs)

@@ -153,6 +153,9 @@ void lu_notes_map(int fd, struct lu_dev *devs, unsigned int count);
 /* The memory in the notes, at an IOVA that is the same in every kernel. */
 void lu_dma_map(struct lu_dev *dev);
 
+/* A piece of a file into the IOAS, for reading and writing. 0 or a negative errno. */
+int lu_map_file(struct iommu *iommu, int fd, uint64_t offset, uint64_t length, uint64_t iova);
+
 /*
  * Bring an open device into a state that a reset would destroy: registers, config
  * space, interrupts of the given kind; @seed varies the values. Prints to stderr
