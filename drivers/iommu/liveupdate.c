@@ -67,7 +67,6 @@
 #include <linux/iommu_liveupdate.h>
 #include <linux/kexec_handover.h>
 #include <linux/kho_block.h>
-#include <linux/kstrtox.h>
 #include <linux/list.h>
 #include <linux/liveupdate.h>
 #include <linux/memfd_liveupdate.h>
@@ -80,6 +79,7 @@
 #include <linux/workqueue.h>
 
 #include "iommu-priv.h"
+#include "liveupdate.h"
 
 /* Protects everything below. */
 static DEFINE_MUTEX(iommu_liveupdate_lock);
@@ -155,6 +155,7 @@ static struct {
 	const struct iommu_memory_ser **mem;
 	struct iommu_lu_restored *restored;
 	unsigned int nr_restored;
+	unsigned int nr_waiting;
 	bool adopted;
 } iommu_lu_in;
 
@@ -547,6 +548,7 @@ static int iommu_lu_check(struct device *dev, struct iommu_group *group,
 			  struct iommu_domain *domain,
 			  const struct iommu_liveupdate_ops *ops)
 {
+	unsigned long pasid = IOMMU_NO_PASID;
 	const char *why;
 
 	if (!ops)
@@ -555,6 +557,8 @@ static int iommu_lu_check(struct device *dev, struct iommu_group *group,
 	if (!list_is_singular(&group->devices))
 		return iommu_lu_refuse(dev, -EMLINK,
 				       "its IOMMU group has other devices");
+	if (xa_find_after(&group->pasid_array, &pasid, ULONG_MAX, XA_PRESENT))
+		return iommu_lu_refuse(dev, -EOPNOTSUPP, "it uses PASIDs");
 	if (group->domain != domain || !(domain->type & __IOMMU_DOMAIN_PAGING) ||
 	    !domain->is_iommupt)
 		return iommu_lu_refuse(dev, -EOPNOTSUPP,
@@ -962,7 +966,8 @@ bool iommu_liveupdate_outgoing(void)
  * iommu_liveupdate_out_unit - Look at the records of the IOMMUs.
  * @i: Which one, from 0.
  *
- * Context: Only at shutdown, when all other CPUs are stopped.
+ * Context: iommu_liveupdate_lock is held, or at shutdown, when all other CPUs are
+ *          stopped.
  * Return: The record, NULL after the last.
  */
 const struct iommu_unit_ser *iommu_liveupdate_out_unit(unsigned int i)
@@ -1099,7 +1104,9 @@ void iommu_liveupdate_adopted(void)
 
 	WRITE_ONCE(iommu_lu_in.adopted, true);
 	for (unsigned int i = 0; (ser = iommu_liveupdate_in_device(i)); i++) {
-		if (!iommu_liveupdate_claimed(ser))
+		if (iommu_liveupdate_claimed(ser))
+			iommu_lu_in.nr_waiting++;
+		else
 			iommu_lu_put_restored(&iommu_lu_in.restored[ser->domain]);
 	}
 }
@@ -1167,6 +1174,7 @@ bool iommu_liveupdate_restore_group(struct iommu_group *group)
 	group->domain = restored->domain;
 	group->owner = &iommu_lu_owner;
 	group->owner_cnt = 1;
+	iommu_lu_in.nr_waiting--;
 	dev_info(gdev->dev, "live update: translation taken over\n");
 	return true;
 }
@@ -1331,6 +1339,9 @@ static int __init iommu_lu_check_adopted(void)
 {
 	if (iommu_lu_in.ser && !iommu_lu_in.adopted)
 		iommu_liveupdate_panic("no IOMMU driver took the translation over, boot with intel_iommu=on and without iommu=off");
+	if (iommu_lu_in.nr_waiting)
+		iommu_liveupdate_panic("%u devices whose translation was handed over were not probed",
+				       iommu_lu_in.nr_waiting);
 	return 0;
 }
 device_initcall(iommu_lu_check_adopted);

@@ -65,6 +65,7 @@
 #include <linux/cleanup.h>
 #include <linux/err.h>
 #include <linux/io.h>
+#include <linux/iommu_liveupdate.h>
 #include <linux/kexec.h>
 #include <linux/kexec_handover.h>
 #include <linux/kho_block.h>
@@ -568,6 +569,7 @@ static void pci_liveupdate_lose(struct pci_dev *dev)
 	atomic_set(&dev->enable_cnt, 0);
 	/* Whatever it is, it must not write to memory on anybody's behalf. */
 	pci_clear_master(dev);
+	iommu_liveupdate_finish(&dev->dev);
 	trace_pci_liveupdate_step(dev, "lost", -EIO);
 }
 
@@ -1351,6 +1353,7 @@ void pci_liveupdate_finish(struct pci_dev *dev)
 		return;
 
 	WRITE_ONCE(dev->liveupdate->in, PCI_LU_IN_NONE);
+	iommu_liveupdate_finish(&dev->dev);
 	pci_liveupdate_unshield(dev);
 	pci_liveupdate_unfix(dev);
 	/* Scanned again, it is just a device. */
@@ -1803,6 +1806,17 @@ bool pci_liveupdate_is_incoming(struct pci_dev *dev)
 	return in == PCI_LU_IN_INCOMING || in == PCI_LU_IN_RETRIEVED;
 }
 EXPORT_SYMBOL_GPL(pci_liveupdate_is_incoming);
+
+/**
+ * pci_liveupdate_is_retrieved - Is the file of an incoming function out?
+ * @dev: A function.
+ *
+ * Return: true from retrieve to finish.
+ */
+bool pci_liveupdate_is_retrieved(struct pci_dev *dev)
+{
+	return pci_liveupdate_in_state(dev) == PCI_LU_IN_RETRIEVED;
+}
 
 /**
  * pci_liveupdate_is_busy - Must the administrator keep off it?

@@ -34,6 +34,7 @@ pci_liveupdate_load_state(struct pci_dev *dev, const struct pci_state_ser *ser);
 bool pci_liveupdate_is_outgoing(struct pci_dev *dev);
 bool pci_liveupdate_is_frozen(struct pci_dev *dev);
 bool pci_liveupdate_is_incoming(struct pci_dev *dev);
+bool pci_liveupdate_is_retrieved(struct pci_dev *dev);
 bool pci_liveupdate_is_busy(struct pci_dev *dev);
 bool pci_liveupdate_intx_broken(struct pci_dev *dev);
 bool pci_liveupdate_keeps_msi(struct pci_dev *dev);

@@ -367,7 +367,7 @@ static void intel_lu_sweep_table(struct intel_iommu *iommu, u64 *half, u8 bus,
 
 static void intel_lu_sweep(struct intel_iommu *iommu)
 {
-	for (unsigned int bus = 0; bus < ROOT_ENTRY_NR; bus++) {
+	for (unsigned int bus = 0; bus < VTD_PAGE_SIZE / sizeof(struct root_entry); bus++) {
 		struct root_entry *root = &iommu->root_entry[bus];
 
 		intel_lu_sweep_table(iommu, &root->lo, bus, 0);

@@ -57,6 +57,8 @@
 #include <linux/eventfd.h>
 #include <linux/file.h>
 #include <linux/io.h>
+#include <linux/iommu_liveupdate.h>
+#include <linux/iommufd.h>
 #include <linux/jiffies.h>
 #include <linux/kexec_handover.h>
 #include <linux/kho/abi/vfio_pci.h>
@@ -377,6 +379,47 @@ static int vfio_pci_liveupdate_check(struct vfio_pci_core_device *vdev,
 	return 0;
 }
 
+/* What the device can reach: proved by iommufd, handed over by the IOMMU core. */
+static int vfio_pci_liveupdate_preserve_dma(struct vfio_pci_core_device *vdev,
+					    struct liveupdate_file_op_args *args)
+{
+	struct iommufd_device *idev = vdev->vdev.iommufd_device;
+	struct iommufd_preserved memory;
+	struct iommu_preserved what;
+	int err;
+
+	if (!idev)
+		return vfio_pci_liveupdate_refuse(vdev, -EOPNOTSUPP,
+						  "no IOMMU translates for it");
+
+	err = iommufd_device_preserve(idev, args, &memory);
+	if (err)
+		return err;
+
+	what = (struct iommu_preserved){
+		.domain = memory.domain,
+		.memfds = memory.memfds,
+		.nr_memfds = memory.nr_memfds,
+		.mapped = memory.bytes,
+	};
+	err = iommu_liveupdate_preserve(&vdev->pdev->dev, &what);
+	if (err) {
+		iommufd_device_unpreserve(idev);
+		return err;
+	}
+
+	pci_dbg(vdev->pdev, "live update: %u areas, %llu bytes, %llu ranges, audited in %llu us\n",
+		memory.nr_areas, memory.bytes, memory.nr_ranges,
+		div_u64(memory.audit_ns, NSEC_PER_USEC));
+	return 0;
+}
+
+static void vfio_pci_liveupdate_unpreserve_dma(struct vfio_pci_core_device *vdev)
+{
+	iommu_liveupdate_unpreserve(&vdev->pdev->dev);
+	iommufd_device_unpreserve(vdev->vdev.iommufd_device);
+}
+
 static int vfio_pci_liveupdate_preserve(struct liveupdate_file_op_args *args)
 {
 	struct vfio_device *device =
@@ -399,6 +442,10 @@ static int vfio_pci_liveupdate_preserve(struct liveupdate_file_op_args *args)
 	err = pci_liveupdate_preserve(pdev);
 	if (err)
 		goto err_free;
+
+	err = vfio_pci_liveupdate_preserve_dma(vdev, args);
+	if (err)
+		goto err_pci;
 
 	ser->domain = pci_domain_nr(pdev->bus);
 	ser->bdf = PCI_DEVID(pdev->bus->number, pdev->devfn);
@@ -430,6 +477,8 @@ static int vfio_pci_liveupdate_preserve(struct liveupdate_file_op_args *args)
 	return 0;
 
 err_unpreserve:
+	vfio_pci_liveupdate_unpreserve_dma(vdev);
+err_pci:
 	pci_liveupdate_unpreserve(pdev);
 err_free:
 	kho_unpreserve_free(ser);
@@ -446,6 +495,7 @@ static void vfio_pci_liveupdate_unpreserve(struct liveupdate_file_op_args *args)
 
 	vfio_liveupdate_unprepare(device);
 	WRITE_ONCE(vdev->liveupdate.preserved, false);
+	vfio_pci_liveupdate_unpreserve_dma(vdev);
 	pci_liveupdate_unpreserve(vdev->pdev);
 	kho_unpreserve_free(phys_to_virt(args->serialized_data));
 }
@@ -474,6 +524,12 @@ static void vfio_pci_liveupdate_drain_ioeventfds(struct vfio_pci_core_device *vd
 		vfio_virqfd_flush_thread(&ioeventfd->virqfd);
 }
 
+/* A device whose BARs another one may write to. */
+static bool vfio_pci_liveupdate_peer_goes_too(void *arg, struct pci_dev *peer)
+{
+	return pci_liveupdate_is_outgoing(peer);
+}
+
 static int vfio_pci_liveupdate_freeze(struct liveupdate_file_op_args *args)
 {
 	struct vfio_pci_ser *ser = phys_to_virt(args->serialized_data);
@@ -497,9 +553,16 @@ static int vfio_pci_liveupdate_freeze(struct liveupdate_file_op_args *args)
 		goto err_unfence;
 	}
 
-	err = pci_liveupdate_freeze(pdev);
+	err = iommufd_device_check_bars(device->iommufd_device,
+					vfio_pci_liveupdate_peer_goes_too, NULL);
 	if (err)
 		goto err_unfence;
+	err = iommu_liveupdate_freeze(&pdev->dev);
+	if (err)
+		goto err_unfence;
+	err = pci_liveupdate_freeze(pdev);
+	if (err)
+		goto err_unfreeze_iommu;
 
 	/* From here on nothing can fail. */
 	scoped_guard(mutex, &vdev->igate) {
@@ -525,6 +588,8 @@ static int vfio_pci_liveupdate_freeze(struct liveupdate_file_op_args *args)
 	ser->flags |= VFIO_PCI_SER_F_FROZEN;
 	return 0;
 
+err_unfreeze_iommu:
+	iommu_liveupdate_unfreeze(&pdev->dev);
 err_unfence:
 	vfio_liveupdate_unfence(device);
 	return err;
@@ -573,6 +638,7 @@ static void vfio_pci_liveupdate_unfreeze(struct liveupdate_file_op_args *args)
 		}
 		vfio_pci_liveupdate_replay(vdev);
 		pci_liveupdate_unfreeze(vdev->pdev);
+		iommu_liveupdate_unfreeze(&vdev->pdev->dev);
 	}
 
 	vfio_liveupdate_unfence(device);
@@ -704,7 +770,8 @@ static bool vfio_pci_liveupdate_can_finish(struct liveupdate_file_op_args *args)
 		guard(mutex)(&device->dev_set->lock);
 		if (!device->open_count)
 			why = "bound to an iommufd";
-		else if (!device->iommufd_attached)
+		else if (!device->iommufd_attached ||
+			 !iommu_liveupdate_has_left(device->dev))
 			why = "attached to an IOAS";
 	}
 
@@ -813,6 +880,11 @@ void vfio_pci_liveupdate_init(const struct vfio_device_ops *ops,
 	err = liveupdate_register_file_handler(&vfio_pci_liveupdate_fh);
 	if (!err) {
 		err = pci_liveupdate_register_flb(&vfio_pci_liveupdate_fh);
+		if (!err) {
+			err = iommu_liveupdate_register_flb(&vfio_pci_liveupdate_fh);
+			if (err)
+				pci_liveupdate_unregister_flb(&vfio_pci_liveupdate_fh);
+		}
 		if (err)
 			liveupdate_unregister_file_handler(&vfio_pci_liveupdate_fh);
 	}
@@ -832,6 +904,7 @@ void vfio_pci_liveupdate_exit(void)
 	if (!vfio_pci_liveupdate_registered_fh)
 		return;
 
+	iommu_liveupdate_unregister_flb(&vfio_pci_liveupdate_fh);
 	pci_liveupdate_unregister_flb(&vfio_pci_liveupdate_fh);
 	liveupdate_unregister_file_handler(&vfio_pci_liveupdate_fh);
 }
