@@ -162,21 +162,6 @@ static struct {
 /* The owner of a group whose device nobody has come for yet. */
 static char iommu_lu_owner;
 
-/**
- * iommu_liveupdate_panic - What came from the old kernel cannot be used.
- * @fmt: What is wrong and what to do about it, one line without a newline.
- */
-void iommu_liveupdate_panic(const char *fmt, ...)
-{
-	struct va_format vaf = { .fmt = fmt };
-	va_list args;
-
-	va_start(args, fmt);
-	vaf.va = &args;
-	panic("iommu: liveupdate: %pV; devices may be writing to memory, power cycle the host to stop them",
-	      &vaf);
-}
-
 /* ---- Sets of records ------------------------------------------------------- */
 
 static void iommu_lu_set_init(struct iommu_lu_set *set, struct iommu_ser_set *ser,
@@ -1234,11 +1219,13 @@ static void iommu_lu_free_work(struct work_struct *work)
 	struct iommu_lu_restored *restored =
 		container_of(work, struct iommu_lu_restored, free);
 
-	guard(mutex)(&iommu_liveupdate_lock);
+	struct iommu_domain *domain = restored->domain;
 
-	if (restored->domain)
-		restored->ops->free_domain(restored->domain);
-	restored->domain = NULL;
+	scoped_guard(mutex, &iommu_liveupdate_lock)
+		restored->domain = NULL;
+
+	if (domain)
+		restored->ops->free_domain(domain);
 	for (unsigned int i = 0; i < iommu_lu_in.ser->memory.nr; i++) {
 		if (iommu_lu_in.mem[i]->domain == restored->index)
 			memfd_luo_release(iommu_lu_in.mem[i]->memfd);

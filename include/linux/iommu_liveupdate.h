@@ -4,6 +4,7 @@
 
 #include <linux/compiler.h>
 #include <linux/kho/abi/iommu.h>
+#include <linux/panic.h>
 #include <linux/types.h>
 
 struct device;
@@ -32,8 +33,8 @@ struct liveupdate_file_handler;
  * @free_domain:      New kernel: take the pages of a restored domain that no
  *                    device uses over from KHO and free it.
  *
- * All but @check_device may sleep. iommu_liveupdate_lock is held, and the group
- * mutex of the device where there is one.
+ * All but @check_device may sleep. iommu_liveupdate_lock is held but for
+ * @free_domain, and the group mutex of the device where there is one.
  */
 struct iommu_liveupdate_ops {
 	int (*preserve_units)(void);
@@ -66,6 +67,14 @@ struct iommu_preserved {
 	unsigned int nr_memfds;
 	u64 mapped;
 };
+
+/*
+ * What came from the old kernel cannot be used: say what is wrong, and what to do
+ * about it, in one line.
+ */
+#define iommu_liveupdate_panic(fmt, ...)					\
+	panic("iommu: liveupdate: " fmt "; devices may be writing to memory, power cycle the host to stop them", \
+	      ##__VA_ARGS__)
 
 #ifdef CONFIG_IOMMU_LIVEUPDATE
 
@@ -102,7 +111,6 @@ bool iommu_liveupdate_claimed(const struct iommu_device_ser *ser);
 void iommu_liveupdate_set_domain(unsigned int i, struct iommu_domain *domain,
 				 const struct iommu_liveupdate_ops *ops);
 void iommu_liveupdate_adopted(void);
-__printf(1, 2) __noreturn void iommu_liveupdate_panic(const char *fmt, ...);
 
 #else /* CONFIG_IOMMU_LIVEUPDATE */
 
