@@ -7,6 +7,7 @@
 #ifdef CONFIG_PCI_LIVEUPDATE
 
 int iommu_liveupdate_check_image(bool scalable);
+void iommu_liveupdate_open_gate(void);
 
 #endif /* CONFIG_PCI_LIVEUPDATE */
 #endif /* _LINUX_IOMMU_LIVEUPDATE_H */

@@ -2,12 +2,13 @@
 #ifndef _INTEL_IRQ_LIVEUPDATE_H
 #define _INTEL_IRQ_LIVEUPDATE_H
 
+#include <linux/errno.h>
 #include <linux/init.h>
 #include <linux/types.h>
 
 struct intel_iommu;
 
-#ifdef CONFIG_PCI_LIVEUPDATE
+#if defined(CONFIG_PCI_LIVEUPDATE) && defined(CONFIG_INTEL_IOMMU)
 
 /* Old kernel. */
 int intel_ir_liveupdate_preserve(struct intel_iommu *iommu, u64 *gap);
@@ -21,18 +22,19 @@ void intel_ir_liveupdate_release(u64 gap);
 
 /* Called by the interrupt remapping code only. */
 bool intel_ir_liveupdate_keep(struct intel_iommu *iommu, bool x2apic);
-void __init intel_ir_liveupdate_fail(const char *why);
+int __init intel_ir_liveupdate_fail(const char *why);
 
-#else /* CONFIG_PCI_LIVEUPDATE */
+#else
 
 static inline bool intel_ir_liveupdate_keep(struct intel_iommu *iommu, bool x2apic)
 {
 	return false;
 }
 
-static inline void intel_ir_liveupdate_fail(const char *why)
+static inline int intel_ir_liveupdate_fail(const char *why)
 {
+	return -ENOSYS;
 }
 
-#endif /* CONFIG_PCI_LIVEUPDATE */
+#endif
 #endif /* _INTEL_IRQ_LIVEUPDATE_H */
