@@ -1961,7 +1961,7 @@ static int __init pci_liveupdate_check_handover(void)
 			panic("PCI: liveupdate: devices were handed over as '%s', this kernel only knows '%s'; power cycle the host to stop the devices",
 			      name, PCI_LUO_FLB_COMPATIBLE);
 		if (!liveupdate_enabled())
-			panic("PCI: liveupdate: devices were handed over, but live update is off; power cycle the host to stop the devices, boot with liveupdate=on");
+			panic("PCI: liveupdate: devices were handed over, but live update is off; power cycle the host to stop the devices, boot with kho=on and liveupdate=on");
 	}
 
 	return 0;

@@ -7,10 +7,12 @@
  *   record <domain>:<bus>:<device>.<function> <offset> <size> <value>
  *   root <offset> <size> <value>
  *   version <name>
+ *   gate
  *
  * and with the next freeze the bytes at <offset> (decimal) of the device's record,
  * or of the root, become <value> (hexadecimal, <size> is 1, 2, 4 or 8), or the FLB
- * gets another name. Nothing takes it back but the next kernel.
+ * gets another name, or the command line of the next kernel is not looked at. Nothing
+ * takes it back but the next kernel.
  *
  * Lock order: pci_liveupdate_damage_lock is taken inside pci_liveupdate_lock.
  */
@@ -18,6 +20,7 @@
 #include <linux/cleanup.h>
 #include <linux/debugfs.h>
 #include <linux/fs.h>
+#include <linux/iommu_liveupdate.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/pci.h>
@@ -102,6 +105,10 @@ static ssize_t pci_liveupdate_damage_write(struct file *file,
 		return PTR_ERR(line);
 
 	strim(line);
+	if (!strcmp(line, "gate")) {
+		iommu_liveupdate_open_gate();
+		return count;
+	}
 	if (str_has_prefix(line, "version "))
 		err = pci_liveupdate_damage_version(line + strlen("version "));
 	else

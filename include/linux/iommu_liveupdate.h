@@ -86,6 +86,7 @@ void iommu_liveupdate_unpreserve(struct device *dev);
 int iommu_liveupdate_freeze(struct device *dev);
 void iommu_liveupdate_unfreeze(struct device *dev);
 int iommu_liveupdate_check_image(bool scalable);
+void iommu_liveupdate_open_gate(void);
 
 bool iommu_liveupdate_has_left(struct device *dev);
 void iommu_liveupdate_finish(struct device *dev);
