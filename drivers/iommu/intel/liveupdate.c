@@ -414,7 +414,7 @@ bool intel_liveupdate_shutdown(struct intel_iommu *iommu)
 
 /* ---- New kernel ------------------------------------------------------------------- */
 
-static const struct iommu_unit_ser *intel_lu_in_unit(struct intel_iommu *iommu)
+static const struct iommu_unit_ser * __init intel_lu_in_unit(struct intel_iommu *iommu)
 {
 	const struct iommu_unit_ser *unit;
 
@@ -453,7 +453,7 @@ void intel_liveupdate_check_disable(struct intel_iommu *iommu)
 }
 
 /* A page of the old kernel's tables. Freed when the hardware has left it. */
-static void *intel_lu_take_page(phys_addr_t phys)
+static void * __init intel_lu_take_page(phys_addr_t phys)
 {
 	unsigned long pfn = PHYS_PFN(phys);
 	void *virt;
@@ -471,7 +471,7 @@ static void *intel_lu_take_page(phys_addr_t phys)
 	return virt;
 }
 
-static struct iommu_domain *
+static struct iommu_domain * __init
 intel_lu_alloc_domain(struct intel_iommu *iommu, const struct iommu_domain_ser *ser)
 {
 	/* Any device will do, it only lends its name. */
@@ -491,7 +491,7 @@ intel_lu_alloc_domain(struct intel_iommu *iommu, const struct iommu_domain_ser *
 	return intel_iommu_domain_alloc_second_stage(&pdev->dev, iommu, flags);
 }
 
-static struct dmar_domain *intel_lu_get_domain(struct intel_iommu *iommu, u32 index)
+static struct dmar_domain * __init intel_lu_get_domain(struct intel_iommu *iommu, u32 index)
 {
 	const struct iommu_domain_ser *ser = iommu_liveupdate_in_domain(index);
 	struct dmar_domain *dmar = xa_load(&intel_lu_domains, index);
@@ -527,7 +527,7 @@ static struct dmar_domain *intel_lu_get_domain(struct intel_iommu *iommu, u32 in
 }
 
 /* The domain id is the old kernel's. Nobody else must get it. */
-static void intel_lu_reserve_did(struct intel_iommu *iommu, struct dmar_domain *dmar,
+static void __init intel_lu_reserve_did(struct intel_iommu *iommu, struct dmar_domain *dmar,
 				 u16 did)
 {
 	struct iommu_domain_info *info;
@@ -560,7 +560,7 @@ static void intel_lu_reserve_did(struct intel_iommu *iommu, struct dmar_domain *
 				       iommu->name, did, ERR_PTR(ret));
 }
 
-static void __noreturn intel_lu_mismatch(const struct iommu_device_ser *ser,
+static void __init __noreturn intel_lu_mismatch(const struct iommu_device_ser *ser,
 					 const char *what)
 {
 	iommu_liveupdate_panic("%04x:%02x:%02x.%d: %s is not what was recorded",
@@ -568,7 +568,7 @@ static void __noreturn intel_lu_mismatch(const struct iommu_device_ser *ser,
 			       PCI_SLOT(ser->bdf), PCI_FUNC(ser->bdf), what);
 }
 
-static void intel_lu_check_context(struct context_entry *old, struct dmar_domain *dmar,
+static void __init intel_lu_check_context(struct context_entry *old, struct dmar_domain *dmar,
 				   const struct iommu_device_ser *ser)
 {
 	struct pt_iommu_vtdss_hw_info hw;
@@ -584,7 +584,7 @@ static void intel_lu_check_context(struct context_entry *old, struct dmar_domain
 		intel_lu_mismatch(ser, "the domain id");
 }
 
-static void intel_lu_check_pasid(struct pasid_entry *old, struct dmar_domain *dmar,
+static void __init intel_lu_check_pasid(struct pasid_entry *old, struct dmar_domain *dmar,
 				 const struct iommu_device_ser *ser)
 {
 	u64 ptr, want;
@@ -613,7 +613,7 @@ static void intel_lu_check_pasid(struct pasid_entry *old, struct dmar_domain *dm
 }
 
 /* A directory and a table of this kernel's, with the entry of the old one. */
-static struct pasid_dir_entry *
+static struct pasid_dir_entry * __init
 intel_lu_copy_pasid(struct intel_iommu *iommu, struct dmar_domain *dmar,
 		    const struct iommu_device_ser *ser)
 {
@@ -638,7 +638,7 @@ intel_lu_copy_pasid(struct intel_iommu *iommu, struct dmar_domain *dmar,
 	return dir;
 }
 
-static void intel_lu_adopt_device(struct intel_iommu *iommu, struct root_entry *old_root,
+static void __init intel_lu_adopt_device(struct intel_iommu *iommu, struct root_entry *old_root,
 				  const struct iommu_device_ser *ser)
 {
 	u8 bus = PCI_BUS_NUM(ser->bdf), devfn = ser->bdf & 0xff;
@@ -704,7 +704,7 @@ static void intel_lu_adopt_device(struct intel_iommu *iommu, struct root_entry *
  *
  * Context: Boot, dmar_global_lock is held for writing.
  */
-void intel_liveupdate_adopt(struct intel_iommu *iommu)
+void __init intel_liveupdate_adopt(struct intel_iommu *iommu)
 {
 	const struct iommu_device_ser *ser;
 	const struct iommu_unit_ser *unit;
@@ -750,7 +750,7 @@ void intel_liveupdate_adopt(struct intel_iommu *iommu)
  *
  * Context: Boot, dmar_global_lock is held for writing.
  */
-void intel_liveupdate_adopted(void)
+void __init intel_liveupdate_adopted(void)
 {
 	const struct iommu_unit_ser *unit;
 	unsigned long pfn;
