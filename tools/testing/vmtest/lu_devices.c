@@ -11,6 +11,7 @@
 #include <linux/vfio.h>
 
 #include "lu_devices.h"
+#include "nvme_regs.h"
 
 #define BIT(n)		(1u << (n))
 #define ALL_IRQS	(BIT(VFIO_PCI_INTX_IRQ_INDEX) | BIT(VFIO_PCI_MSI_IRQ_INDEX) | \
@@ -245,31 +246,6 @@ static const struct lu_ops igb_ops = {
 
 /* ---- NVMe --------------------------------------------------------------------- */
 
-#define NVME_CC		0x14
-#define  NVME_CC_EN	0x460001	/* entry sizes 64 and 16, enable */
-#define NVME_CSTS	0x1c
-#define  NVME_CSTS_RDY	0x1
-#define NVME_AQA	0x24
-#define NVME_ASQ	0x28
-#define NVME_ACQ	0x30
-#define NVME_SQ0TAIL	0x1000
-#define NVME_CQ0HEAD	0x1004
-#define NVME_IDENTIFY	0x06
-#define NVME_ID_SIZE	4096
-
-struct nvme_cmd {
-	uint8_t opcode, flags;
-	uint16_t cid;
-	uint32_t nsid;
-	uint64_t rsvd, mptr, prp1, prp2;
-	uint32_t cdw10[6];
-};
-
-struct nvme_cqe {
-	uint32_t result, rsvd;
-	uint16_t sq_head, sq_id, cid, status;
-};
-
 /* Where things are in the device's memory. */
 #define NVME_SQ_OFF	0x0000
 #define NVME_CQ_OFF	0x1000
@@ -291,7 +267,7 @@ static void nvme_submit(struct lu_dev *dev)
 	};
 	priv[NVME_TAIL] = (priv[NVME_TAIL] + 1) % priv[NVME_SIZE];
 	__sync_synchronize();
-	lu_write32(dev, NVME_SQ0TAIL, priv[NVME_TAIL]);
+	lu_write32(dev, NVME_SQTAIL(0), priv[NVME_TAIL]);
 }
 
 /* Take the next completion. */
@@ -317,7 +293,7 @@ static void nvme_irq_ack(struct lu_dev *dev)
 		priv[NVME_HEAD] = 0;
 		priv[NVME_PHASE] ^= 1;
 	}
-	lu_write32(dev, NVME_CQ0HEAD, priv[NVME_HEAD]);
+	lu_write32(dev, NVME_CQHEAD(0), priv[NVME_HEAD]);
 }
 
 static void nvme_program(struct lu_dev *dev, unsigned int seed)
