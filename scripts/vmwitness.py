@@ -50,6 +50,9 @@ TRACE_EVENTS = (
     "e1000e_rx_written_to_guest",
 )
 
+# Many of them: only where they are looked at.
+MESSAGE_EVENTS = ("vtd_ir_remap_msi",)
+
 LINE = re.compile(r"(?:\d+@(?P<time>\d+\.\d+):)?(?P<name>\w+) ?(?P<args>.*)")
 CFG = re.compile(r"(?P<name>.*) (?P<bdf>[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]) @0x(?P<off>[0-9a-f]+) "
                  r"<- 0x(?P<val>[0-9a-f]+)")
@@ -59,6 +62,7 @@ PIC = re.compile(r"master (?P<master>[01]) addr 0x(?P<addr>[01]) val 0x(?P<val>[
 PIC_ICW1 = 0x10
 FAULT = re.compile(r"sid 0x(?P<sid>[0-9a-f]+) fault (?P<what>\d+) addr 0x(?P<addr>[0-9a-f]+) "
                    r"write (?P<write>[01])")
+MESSAGE = re.compile(r"\(addr 0x(?P<addr>[0-9a-f]+), ")
 OBJ = re.compile(r"obj=(?P<obj>0x[0-9a-f]+)\((?P<type>[^)]*)\)")
 
 # Internal resets, traced without the device's name: charged to all of that type.
@@ -161,6 +165,7 @@ class Witness:
     def __init__(self, path, devices, types, caps):
         self.marks, self.events = [], []
         self.faults = []        # (BDF, text), of whatever device
+        self.messages = []      # (time, address) of each interrupt message that went through
         self.frames = []        # when a network card was done with one: written, or its DMA
                                 # was rejected, which it cannot tell
         self.above = {i: bridges for i, (_, bridges) in devices.items()}
@@ -184,6 +189,10 @@ class Witness:
             self._pic(time, args)
         elif name == "e1000e_rx_written_to_guest":
             self.frames.append(time)
+        elif name == "vtd_ir_remap_msi":
+            m = MESSAGE.match(args)
+            if m:
+                self.messages.append((time, int(m["addr"], 16)))
         elif name == "vtd_dmar_fault":
             self._fault(time, args)
         elif name == "pci_pm_bad_transition":
@@ -330,6 +339,11 @@ class Witness:
                 pending[ev.device] = pending.get(ev.device, 0) + 1
         return out
 
+
+    def arrived(self, addr, start, end):
+        """How many interrupt messages to an address went through."""
+        return sum(t0 <= t < t1 and addr == to
+                   for t0, t1 in self.times(start, end) for t, to in self.messages)
 
     def frames_by_phase(self):
         """{"JUMP..ENTERED": n, ...}: frames received, summed over all generations."""

@@ -10,6 +10,7 @@
 #include <linux/pci_regs.h>
 #include <linux/vfio.h>
 
+#include "edu_regs.h"
 #include "lu_devices.h"
 #include "nvme_regs.h"
 
@@ -36,21 +37,6 @@ static bool wait_reg(struct lu_dev *dev, unsigned int reg, uint32_t mask, uint32
 }
 
 /* ---- edu: QEMU's device for teaching ----------------------------------------- */
-
-#define EDU_LIVENESS	0x04
-#define EDU_FACTORIAL	0x08
-#define EDU_STATUS	0x20
-#define  EDU_COMPUTING	0x01
-#define EDU_IRQ_STATUS	0x24
-#define EDU_IRQ_RAISE	0x60
-#define EDU_IRQ_ACK	0x64
-#define EDU_DMA_SRC	0x80
-#define EDU_DMA_DST	0x88
-#define EDU_DMA_COUNT	0x90
-#define EDU_DMA_CMD	0x98
-#define  EDU_DMA_RUN	0x01
-#define  EDU_DMA_TO_RAM	0x02
-#define EDU_BUFFER	0x40000
 
 static void edu_program(struct lu_dev *dev, unsigned int seed)
 {
@@ -84,7 +70,7 @@ static void edu_irq_ack(struct lu_dev *dev)
 	lu_write32(dev, EDU_IRQ_ACK, lu_read32(dev, EDU_IRQ_STATUS));
 }
 
-static bool edu_copy(struct lu_dev *dev, uint64_t src, uint64_t dst, size_t len, uint32_t flags)
+bool lu_edu_copy(struct lu_dev *dev, uint64_t src, uint64_t dst, size_t len, uint32_t flags)
 {
 	lu_write64(dev, EDU_DMA_SRC, src);
 	lu_write64(dev, EDU_DMA_DST, dst);
@@ -102,8 +88,8 @@ static bool edu_dma(struct lu_dev *dev, unsigned int seed)
 	for (i = 0; i < len; i++)
 		from[i] = seed + 7 * i;
 	memset(to, 0, len);
-	return edu_copy(dev, dev->dma.iova, EDU_BUFFER, len, 0) &&
-	       edu_copy(dev, EDU_BUFFER, dev->dma.iova + 0x1000, len, EDU_DMA_TO_RAM) &&
+	return lu_edu_copy(dev, dev->dma.iova, EDU_BUFFER, len, 0) &&
+	       lu_edu_copy(dev, EDU_BUFFER, dev->dma.iova + 0x1000, len, EDU_DMA_TO_RAM) &&
 	       !memcmp(from, to, len);
 }
 

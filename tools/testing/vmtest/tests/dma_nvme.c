@@ -148,12 +148,13 @@ static bool reap_until(int q, unsigned int completed)
 	uint64_t end = lu_now_us() + QUIET_US;
 
 	while (st->completed < completed) {
-		if (reap(q))
+		if (reap(q)) {
 			end = lu_now_us() + QUIET_US;
-		else if (lu_now_us() > end)
+			continue;
+		}
+		if (lu_now_us() > end)
 			return false;
-		else
-			pause_ms();
+		pause_ms();
 	}
 	return true;
 }
