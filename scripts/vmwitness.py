@@ -13,6 +13,7 @@ Witness derives, per device, the events a live update must not show:
     reset         the function was reset: FLR, AF FLR, D3hot to D0 without No_Soft_Reset,
                   secondary bus reset, or whatever else QEMU resets it for
     sbr           (bridges) a secondary bus reset was asserted
+    fault         the IOMMU rejected an access, be it logged by the guest or not
     msix-on, msix-off, msi-on, msi-off
 
 ENTERED is a mark that nobody sets. JUMP is set before reboot(), and the old kernel goes
@@ -39,14 +40,18 @@ MARKS = {
 }
 ALL_MARKS = {*MARKS.values(), "ENTERED"}
 
-EVENT_KINDS = ("write", "bme-clear", "decode-clear", "dstate", "reset", "sbr",
+EVENT_KINDS = ("write", "bme-clear", "decode-clear", "dstate", "reset", "sbr", "fault",
                "msix-on", "msix-off", "msi-on", "msi-off")
 
 # An event QEMU does not know only makes it print a warning: older versions lack some.
 TRACE_EVENTS = (
     "pci_cfg_write", "pci_pm_bad_transition", "resettable_phase_hold_exec",
-    "e1000e_core_ctrl_sw_reset", "pic_ioport_write",
+    "e1000e_core_ctrl_sw_reset", "pic_ioport_write", "vtd_dmar_fault",
+    "e1000e_rx_written_to_guest",
 )
+
+# Many of them: only where they are looked at.
+MESSAGE_EVENTS = ("vtd_ir_remap_msi",)
 
 LINE = re.compile(r"(?:\d+@(?P<time>\d+\.\d+):)?(?P<name>\w+) ?(?P<args>.*)")
 CFG = re.compile(r"(?P<name>.*) (?P<bdf>[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]) @0x(?P<off>[0-9a-f]+) "
@@ -55,6 +60,9 @@ PM = re.compile(r".* (?P<bdf>[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]) ")
 NO_SOFT_RESET = 0x8
 PIC = re.compile(r"master (?P<master>[01]) addr 0x(?P<addr>[01]) val 0x(?P<val>[0-9a-f]+)")
 PIC_ICW1 = 0x10
+FAULT = re.compile(r"sid 0x(?P<sid>[0-9a-f]+) fault (?P<what>\d+) addr 0x(?P<addr>[0-9a-f]+) "
+                   r"write (?P<write>[01])")
+MESSAGE = re.compile(r"\(addr 0x(?P<addr>[0-9a-f]+), ")
 OBJ = re.compile(r"obj=(?P<obj>0x[0-9a-f]+)\((?P<type>[^)]*)\)")
 
 # Internal resets, traced without the device's name: charged to all of that type.
@@ -156,6 +164,10 @@ class Witness:
 
     def __init__(self, path, devices, types, caps):
         self.marks, self.events = [], []
+        self.faults = []        # (BDF, text), of whatever device
+        self.messages = []      # (time, address) of each interrupt message that went through
+        self.frames = []        # when a network card was done with one: written, or its DMA
+                                # was rejected, which it cannot tell
         self.above = {i: bridges for i, (_, bridges) in devices.items()}
         self.devices = {i: Device(i, b, types.get(i, ""), {"hdr": 0, **caps.get(b, {})})
                         for i, (b, _) in devices.items()}
@@ -175,6 +187,14 @@ class Witness:
             self._write(time, args)
         elif name == "pic_ioport_write":
             self._pic(time, args)
+        elif name == "e1000e_rx_written_to_guest":
+            self.frames.append(time)
+        elif name == "vtd_ir_remap_msi":
+            m = MESSAGE.match(args)
+            if m:
+                self.messages.append((time, int(m["addr"], 16)))
+        elif name == "vtd_dmar_fault":
+            self._fault(time, args)
         elif name == "pci_pm_bad_transition":
             m = PM.match(args)
             if m and m["bdf"] in self.by_bdf:
@@ -187,6 +207,18 @@ class Witness:
             for dev in self.devices.values():
                 if dev.type in TYPE_RESETS[name]:
                     self._add(time, dev, "reset", name)
+
+    def _fault(self, time, args):
+        m = FAULT.match(args)
+        if not m:
+            return
+        sid = int(m["sid"], 16)
+        bdf = f"{sid >> 8:02x}:{sid >> 3 & 0x1f:02x}.{sid & 7}"
+        text = f"DMA {'write' if m['write'] == '1' else 'read'} at 0x{m['addr']} rejected, " \
+               f"reason {int(m['what']):#x}"
+        self.faults.append((bdf, text))
+        if bdf in self.by_bdf:
+            self._add(time, self.by_bdf[bdf], "fault", text)
 
     def _pic(self, time, args):
         """Look for the moment when the old kernel is gone."""
@@ -306,6 +338,31 @@ class Witness:
             elif ev.kind == "write":
                 pending[ev.device] = pending.get(ev.device, 0) + 1
         return out
+
+
+    def arrived(self, addr, start, end):
+        """How many interrupt messages to an address went through."""
+        return sum(t0 <= t < t1 and addr == to
+                   for t0, t1 in self.times(start, end) for t, to in self.messages)
+
+    def frames_by_phase(self):
+        """{"JUMP..ENTERED": n, ...}: frames received, summed over all generations."""
+        out, marks = {}, sorted(self.marks)
+        for mark, end in zip(marks, marks[1:]):
+            key = f"{mark.name}..{end.name}"
+            out[key] = out.get(key, 0) + sum(mark.time <= t < end.time for t in self.frames)
+        return out
+
+    def longest_pause(self):
+        """The longest time between two frames, in milliseconds."""
+        return max((b - a for a, b in zip(self.frames, self.frames[1:])), default=0) * 1000
+
+    def timeline(self):
+        """Frames and marks for a picture, in milliseconds from the first mark."""
+        start = min((m.time for m in self.marks), default=0)
+        return {"frames": [round((t - start) * 1000, 1) for t in self.frames],
+                "marks": [[m.name, m.stage, round((m.time - start) * 1000, 1)]
+                          for m in sorted(self.marks)]}
 
 
 # --- what the documentation admits ----------------------------------------------------

@@ -616,6 +616,23 @@ bool lu_program(struct lu_dev *dev, unsigned int seed, int irq_index)
 	return lu_irq_test(dev) && ok;
 }
 
+uint64_t lu_phys(const void *vaddr)
+{
+	long size = sysconf(_SC_PAGESIZE);
+	uint64_t entry, page = (uintptr_t)vaddr / size;
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || pread(fd, &entry, sizeof(entry), page * sizeof(entry)) != sizeof(entry))
+		vmt_die("/proc/self/pagemap");
+	close(fd);
+	/* Present, and the number in the low 55 bits. */
+	if (!(entry >> 63) || !(entry << 9)) {
+		errno = EFAULT;
+		vmt_die("no page at %p", vaddr);
+	}
+	return (entry << 9 >> 9) * size + (uintptr_t)vaddr % size;
+}
+
 uint64_t lu_now_us(void)
 {
 	struct timespec ts;

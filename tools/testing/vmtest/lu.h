@@ -174,6 +174,12 @@ unsigned int lu_info_changed(struct lu_dev *dev);
 /* Differences are what is wanted: no lines. */
 extern bool lu_quiet;
 
+/* Have an edu copy between memory, at an IOVA, and its buffer; @flags as in edu_regs.h. */
+bool lu_edu_copy(struct lu_dev *dev, uint64_t src, uint64_t dst, size_t len, uint32_t flags);
+
+/* Physical address of a page of this program, which has to be there. */
+uint64_t lu_phys(const void *vaddr);
+
 /* Microseconds of CLOCK_MONOTONIC. */
 uint64_t lu_now_us(void);
 

@@ -10,7 +10,9 @@
 #include <linux/pci_regs.h>
 #include <linux/vfio.h>
 
+#include "edu_regs.h"
 #include "lu_devices.h"
+#include "nvme_regs.h"
 
 #define BIT(n)		(1u << (n))
 #define ALL_IRQS	(BIT(VFIO_PCI_INTX_IRQ_INDEX) | BIT(VFIO_PCI_MSI_IRQ_INDEX) | \
@@ -35,21 +37,6 @@ static bool wait_reg(struct lu_dev *dev, unsigned int reg, uint32_t mask, uint32
 }
 
 /* ---- edu: QEMU's device for teaching ----------------------------------------- */
-
-#define EDU_LIVENESS	0x04
-#define EDU_FACTORIAL	0x08
-#define EDU_STATUS	0x20
-#define  EDU_COMPUTING	0x01
-#define EDU_IRQ_STATUS	0x24
-#define EDU_IRQ_RAISE	0x60
-#define EDU_IRQ_ACK	0x64
-#define EDU_DMA_SRC	0x80
-#define EDU_DMA_DST	0x88
-#define EDU_DMA_COUNT	0x90
-#define EDU_DMA_CMD	0x98
-#define  EDU_DMA_RUN	0x01
-#define  EDU_DMA_TO_RAM	0x02
-#define EDU_BUFFER	0x40000
 
 static void edu_program(struct lu_dev *dev, unsigned int seed)
 {
@@ -83,7 +70,7 @@ static void edu_irq_ack(struct lu_dev *dev)
 	lu_write32(dev, EDU_IRQ_ACK, lu_read32(dev, EDU_IRQ_STATUS));
 }
 
-static bool edu_copy(struct lu_dev *dev, uint64_t src, uint64_t dst, size_t len, uint32_t flags)
+bool lu_edu_copy(struct lu_dev *dev, uint64_t src, uint64_t dst, size_t len, uint32_t flags)
 {
 	lu_write64(dev, EDU_DMA_SRC, src);
 	lu_write64(dev, EDU_DMA_DST, dst);
@@ -101,8 +88,8 @@ static bool edu_dma(struct lu_dev *dev, unsigned int seed)
 	for (i = 0; i < len; i++)
 		from[i] = seed + 7 * i;
 	memset(to, 0, len);
-	return edu_copy(dev, dev->dma.iova, EDU_BUFFER, len, 0) &&
-	       edu_copy(dev, EDU_BUFFER, dev->dma.iova + 0x1000, len, EDU_DMA_TO_RAM) &&
+	return lu_edu_copy(dev, dev->dma.iova, EDU_BUFFER, len, 0) &&
+	       lu_edu_copy(dev, EDU_BUFFER, dev->dma.iova + 0x1000, len, EDU_DMA_TO_RAM) &&
 	       !memcmp(from, to, len);
 }
 
@@ -245,31 +232,6 @@ static const struct lu_ops igb_ops = {
 
 /* ---- NVMe --------------------------------------------------------------------- */
 
-#define NVME_CC		0x14
-#define  NVME_CC_EN	0x460001	/* entry sizes 64 and 16, enable */
-#define NVME_CSTS	0x1c
-#define  NVME_CSTS_RDY	0x1
-#define NVME_AQA	0x24
-#define NVME_ASQ	0x28
-#define NVME_ACQ	0x30
-#define NVME_SQ0TAIL	0x1000
-#define NVME_CQ0HEAD	0x1004
-#define NVME_IDENTIFY	0x06
-#define NVME_ID_SIZE	4096
-
-struct nvme_cmd {
-	uint8_t opcode, flags;
-	uint16_t cid;
-	uint32_t nsid;
-	uint64_t rsvd, mptr, prp1, prp2;
-	uint32_t cdw10[6];
-};
-
-struct nvme_cqe {
-	uint32_t result, rsvd;
-	uint16_t sq_head, sq_id, cid, status;
-};
-
 /* Where things are in the device's memory. */
 #define NVME_SQ_OFF	0x0000
 #define NVME_CQ_OFF	0x1000
@@ -291,7 +253,7 @@ static void nvme_submit(struct lu_dev *dev)
 	};
 	priv[NVME_TAIL] = (priv[NVME_TAIL] + 1) % priv[NVME_SIZE];
 	__sync_synchronize();
-	lu_write32(dev, NVME_SQ0TAIL, priv[NVME_TAIL]);
+	lu_write32(dev, NVME_SQTAIL(0), priv[NVME_TAIL]);
 }
 
 /* Take the next completion. */
@@ -317,7 +279,7 @@ static void nvme_irq_ack(struct lu_dev *dev)
 		priv[NVME_HEAD] = 0;
 		priv[NVME_PHASE] ^= 1;
 	}
-	lu_write32(dev, NVME_CQ0HEAD, priv[NVME_HEAD]);
+	lu_write32(dev, NVME_CQHEAD(0), priv[NVME_HEAD]);
 }
 
 static void nvme_program(struct lu_dev *dev, unsigned int seed)

@@ -3,6 +3,7 @@
  * stream: numbered frames that a network card writes into memory which is handed
  * over. See stream.h.
  */
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -19,11 +20,6 @@
 #define  NIC_STATUS_LU	0x00000002	/* link up */
 #define NIC_MDIC	0x0020
 #define  NIC_MDIC_AUTO	0x04201200	/* to the PHY's control register: negotiate anew */
-#define NIC_RCTL	0x0100
-#define  NIC_RCTL_EN	0x00000002
-#define  NIC_RCTL_ALL	0x00000018	/* promiscuous, unicast and multicast */
-#define  NIC_RCTL_BAM	0x00008000	/* broadcast */
-#define  NIC_RCTL_SECRC	0x04000000	/* without the Ethernet CRC */
 #define E1000E_RFCTL	0x5008
 #define  E1000E_EXSTEN	0x00008000	/* descriptors like those of the 82576 */
 #define IGB_SRRCTL	0xc00c
@@ -42,17 +38,8 @@
 
 #define IGB_DEVICE	0x10c9
 
-/* What is to be filled, and then what the card says of it. */
-union stream_desc {
-	struct {
-		uint64_t addr, zero;
-	} read;
-	struct {
-		uint64_t info;
-		uint32_t status;
-		uint16_t length, vlan;
-	} done;
-};
+/* Enabled, promiscuous for unicast and multicast, broadcast, without the Ethernet CRC. */
+static_assert(NIC_RCTL_ON == (0x2 | 0x8 | 0x10 | 0x8000 | 0x4000000));
 
 #define DESC_DD		0x1
 
@@ -63,9 +50,9 @@ static bool is_igb(const struct lu_dev *dev)
 	return dev->ops->device == IGB_DEVICE;
 }
 
-static void rx_write(struct stream *s, unsigned int reg, uint32_t val)
+static void rx_write(struct lu_dev *dev, unsigned int reg, uint32_t val)
 {
-	lu_write32(s->dev, (is_igb(s->dev) ? IGB_RX : E1000E_RX) + reg, val);
+	lu_write32(dev, (is_igb(dev) ? IGB_RX : E1000E_RX) + reg, val);
 }
 
 static volatile union stream_desc *ring(struct stream *s)
@@ -83,7 +70,7 @@ static void give(struct stream *s, unsigned int i)
 static void write_tail(struct stream *s)
 {
 	__sync_synchronize();
-	rx_write(s, RX_TAIL, (s->state->next + STREAM_FRAMES - 1) % STREAM_FRAMES);
+	rx_write(s->dev, RX_TAIL, (s->state->next + STREAM_FRAMES - 1) % STREAM_FRAMES);
 }
 
 void stream_stop(struct stream *s)
@@ -105,31 +92,36 @@ static void link_up(struct lu_dev *dev)
 	}
 }
 
-void stream_setup(struct stream *s, struct lu_dev *dev)
+void stream_ring(struct lu_dev *dev, uint64_t iova, unsigned int entries)
 {
-	unsigned int i;
-
-	s->dev = dev;
 	lu_set_command(dev, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
-	stream_stop(s);
+	lu_write32(dev, NIC_RCTL, 0);
 	link_up(dev);
-	memset(s->base, 0, STREAM_SIZE);
-	for (i = 0; i < STREAM_FRAMES; i++)
-		give(s, i);
-
-	rx_write(s, RX_BASE_LO, (uint32_t)(s->iova + STREAM_RING_OFF));
-	rx_write(s, RX_BASE_HI, (s->iova + STREAM_RING_OFF) >> 32);
-	rx_write(s, RX_SIZE, STREAM_FRAMES * sizeof(union stream_desc));
+	rx_write(dev, RX_BASE_LO, (uint32_t)iova);
+	rx_write(dev, RX_BASE_HI, iova >> 32);
+	rx_write(dev, RX_SIZE, entries * sizeof(union stream_desc));
 	if (is_igb(dev)) {
 		lu_write32(dev, IGB_SRRCTL, IGB_ADVANCED);
 		lu_write32(dev, IGB_RXDCTL, IGB_RXDCTL_EN);
 	} else {
 		lu_write32(dev, E1000E_RFCTL, E1000E_EXSTEN);
 	}
-	rx_write(s, RX_HEAD, 0);
-	rx_write(s, RX_TAIL, 0);
-	lu_write32(dev, NIC_RCTL, NIC_RCTL_EN | NIC_RCTL_ALL | NIC_RCTL_BAM | NIC_RCTL_SECRC);
-	write_tail(s);
+	rx_write(dev, RX_HEAD, 0);
+	rx_write(dev, RX_TAIL, entries - 1);
+}
+
+void stream_setup(struct stream *s, struct lu_dev *dev)
+{
+	unsigned int i;
+
+	s->dev = dev;
+	lu_set_command(dev, PCI_COMMAND_MEMORY);
+	stream_stop(s);
+	memset(s->base, 0, STREAM_SIZE);
+	for (i = 0; i < STREAM_FRAMES; i++)
+		give(s, i);
+	stream_ring(dev, s->iova + STREAM_RING_OFF, STREAM_FRAMES);
+	lu_write32(dev, NIC_RCTL, NIC_RCTL_ON);
 }
 
 void stream_resume(struct stream *s, struct lu_dev *dev)

@@ -39,6 +39,18 @@ struct stream_state {
 /* Where a stream's memory is for its device. There is nothing at this physical address. */
 #define STREAM_IOVA(id)		(0x1000000000ULL + (id) * 0x10000000ULL)
 
+/* A descriptor: what is to be filled, and then what the card says of it. */
+union stream_desc {
+	struct {
+		uint64_t addr, zero;
+	} read;
+	struct {
+		uint64_t info;
+		uint32_t status;
+		uint16_t length, vlan;
+	} done;
+};
+
 struct stream {
 	unsigned int id;	/* its number among the streams of the scenario, from 0 */
 	struct lu_dev *dev;	/* NULL while the device is not open */
@@ -58,6 +70,13 @@ void stream_init(struct stream *s, unsigned int id, int memfd);
 
 /* The memory into an IOAS, at the stream's IOVA. 0 or a negative errno. */
 int stream_map(struct stream *s, int memfd, struct iommu *iommu);
+
+/* What is written where to have a card receive all there is. */
+#define NIC_RCTL		0x0100
+#define NIC_RCTL_ON		0x0400801a
+
+/* Tell a card of a ring; it does not receive yet. */
+void stream_ring(struct lu_dev *dev, uint64_t iova, unsigned int entries);
 
 /* Set the open device up and have it receive; it must be able to reach the memory. */
 void stream_setup(struct stream *s, struct lu_dev *dev);

@@ -24,6 +24,7 @@
 #include <linux/pci_regs.h>
 #include <linux/vfio.h>
 
+#include "edu_regs.h"
 #include "lu_harness.h"
 
 #define NOTES_TOKEN	1
@@ -36,15 +37,6 @@ enum { MSIX_DEV, MSI_DEV, INTX_DEV, COUNT };
 static const int kinds[COUNT] = {
 	VFIO_PCI_MSIX_IRQ_INDEX, VFIO_PCI_MSI_IRQ_INDEX, VFIO_PCI_INTX_IRQ_INDEX,
 };
-
-#define EDU_LIVENESS	0x04
-#define EDU_IRQ_STATUS	0x24
-#define EDU_IRQ_RAISE	0x60
-#define EDU_DMA_SRC	0x80
-#define EDU_DMA_DST	0x88
-#define EDU_DMA_COUNT	0x90
-#define EDU_DMA_CMD	0x98
-#define EDU_BUFFER	0x40000
 
 static struct lu_dev devs[LU_MAX_DEVS];
 
