@@ -840,6 +840,47 @@ static bool iommu_lu_out_scalable(void)
 	return false;
 }
 
+#ifdef CONFIG_PCI_LIVEUPDATE_DAMAGE
+static void iommu_lu_damage_set(const char *name, struct iommu_lu_set *set)
+{
+	struct kho_block_set_it it;
+	unsigned int i = 0;
+	void *rec;
+
+	kho_block_set_it_init(&it, &set->blocks);
+	while ((rec = kho_block_set_it_read_entry(&it)))
+		pci_liveupdate_damage_iommu(name, i++, rec, set->blocks.entry_size);
+}
+
+/* Do to the records what a test has asked for. */
+static void iommu_lu_damage(void)
+{
+	iommu_lu_damage_set("unit", &iommu_lu_out.units);
+	iommu_lu_damage_set("domain", &iommu_lu_out.domains);
+	iommu_lu_damage_set("device", &iommu_lu_out.devices);
+	iommu_lu_damage_set("memory", &iommu_lu_out.memory);
+	pci_liveupdate_damage_iommu("root", 0, iommu_lu_out.ser,
+				    sizeof(*iommu_lu_out.ser));
+}
+
+/**
+ * iommu_liveupdate_damage_version - Hand over records of another version.
+ * @name: The FLB's name in the next kernel's eyes.
+ *
+ * Return: 0 or -E2BIG.
+ */
+int iommu_liveupdate_damage_version(const char *name)
+{
+	/* LUO writes it down at the last moment. Nothing but a test does this. */
+	return strscpy((char *)iommu_lu_flb.compatible, name,
+		       LIVEUPDATE_FLB_COMPAT_LENGTH) < 0 ? -E2BIG : 0;
+}
+#else
+static void iommu_lu_damage(void)
+{
+}
+#endif
+
 /**
  * iommu_liveupdate_freeze - The kexec is about to happen.
  * @dev: A preserved device that its user cannot reach any more.
@@ -869,6 +910,7 @@ int iommu_liveupdate_freeze(struct device *dev)
 	*ludev->slot = ludev->ser;
 	iommu_lu_out.frozen++;
 	iommu_lu_out.ser->flags |= IOMMU_SER_F_FROZEN;
+	iommu_lu_damage();
 	return 0;
 }
 EXPORT_SYMBOL_GPL(iommu_liveupdate_freeze);

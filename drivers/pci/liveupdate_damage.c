@@ -6,11 +6,12 @@
  *
  *   record <domain>:<bus>:<device>.<function> <offset> <size> <value>
  *   root <offset> <size> <value>
+ *   iommu root|unit|domain|device|memory <index> <offset> <size> <value>
  *   version <name>
  *   gate
  *
  * and with the next freeze the bytes at <offset> (decimal) of the device's record,
- * or of the root, become <value> (hexadecimal, <size> is 1, 2, 4 or 8), or the FLB
+ * of the root, or of an IOMMU's record, become <value> (hexadecimal, <size> is 1, 2, 4 or 8), or the FLB
  * gets another name, or the command line of the next kernel is not looked at. Nothing
  * takes it back but the next kernel.
  *
@@ -33,6 +34,8 @@
 struct pci_liveupdate_damage {
 	struct list_head node;
 	bool root;
+	char iommu[8];		/* which set of the IOMMU's records, or "" */
+	unsigned int index;
 	u32 domain;
 	u16 bdf;
 	unsigned int offset;
@@ -54,12 +57,35 @@ void pci_liveupdate_damage(struct pci_ser *ser, struct pci_dev_ser *rec)
 
 	guard(mutex)(&pci_liveupdate_damage_lock);
 	list_for_each_entry(damage, &pci_liveupdate_damages, node) {
+		if (damage->iommu[0])
+			continue;
 		if (damage->root)
 			memcpy((void *)ser + damage->offset, &damage->value,
 			       damage->size);
 		else if (damage->domain == rec->domain && damage->bdf == rec->bdf)
 			memcpy((void *)rec + damage->offset, &damage->value,
 			       damage->size);
+	}
+}
+
+/**
+ * pci_liveupdate_damage_iommu - Do to an IOMMU's record what a test has asked for.
+ * @set:   Which kind of record it is.
+ * @index: Its index.
+ * @rec:   The record as it is handed over.
+ * @size:  Its size, in bytes.
+ */
+void pci_liveupdate_damage_iommu(const char *set, unsigned int index, void *rec,
+				 size_t size)
+{
+	struct pci_liveupdate_damage *damage;
+
+	guard(mutex)(&pci_liveupdate_damage_lock);
+	list_for_each_entry(damage, &pci_liveupdate_damages, node) {
+		if (strcmp(damage->iommu, set) || damage->index != index ||
+		    damage->offset + damage->size > size)
+			continue;
+		memcpy(rec + damage->offset, &damage->value, damage->size);
 	}
 }
 
@@ -81,6 +107,10 @@ static int pci_liveupdate_damage_parse(const char *line)
 			  &damage->value) == 3) {
 		damage->root = true;
 		limit = sizeof(struct pci_ser);
+	} else if (sscanf(line, "iommu %7s %u %u %u %llx", damage->iommu,
+			  &damage->index, &damage->offset, &damage->size,
+			  &damage->value) == 5) {
+		limit = sizeof(struct iommu_ser);
 	} else {
 		return -EINVAL;
 	}
@@ -109,7 +139,9 @@ static ssize_t pci_liveupdate_damage_write(struct file *file,
 		iommu_liveupdate_open_gate();
 		return count;
 	}
-	if (str_has_prefix(line, "version "))
+	if (str_has_prefix(line, "version iommu-"))
+		err = iommu_liveupdate_damage_version(line + strlen("version "));
+	else if (str_has_prefix(line, "version "))
 		err = pci_liveupdate_damage_version(line + strlen("version "));
 	else
 		err = pci_liveupdate_damage_parse(line);

@@ -88,6 +88,11 @@ void iommu_liveupdate_unfreeze(struct device *dev);
 int iommu_liveupdate_check_image(bool scalable);
 void iommu_liveupdate_open_gate(void);
 
+/* Only with CONFIG_PCI_LIVEUPDATE_DAMAGE, for tests. */
+int iommu_liveupdate_damage_version(const char *name);
+void pci_liveupdate_damage_iommu(const char *set, unsigned int index, void *rec,
+				 size_t size);
+
 bool iommu_liveupdate_has_left(struct device *dev);
 void iommu_liveupdate_finish(struct device *dev);
 
