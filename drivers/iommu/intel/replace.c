@@ -420,10 +420,10 @@ int intel_iommu_replace_domain(struct iommu_domain *domain, struct device *dev,
 	bool fs = intel_domain_is_fs_paging(r.new);
 	int ret;
 
-	iommu_group_mutex_assert(dev);
-
 	if (!info->domain_attached || !r.old)
 		return -EOPNOTSUPP;
+
+	iommu_group_mutex_assert(dev);
 	if (r.old == r.new)
 		return 0;
 

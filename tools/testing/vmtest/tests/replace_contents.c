@@ -20,11 +20,8 @@
 #include "lu_harness.h"
 
 #define ROUNDS		12
-#define SIZE		0x4000
+#define SIZE		LU_DMA_SIZE
 #define IOVA		0x100000	/* edu has 28 bits */
-
-#define EDU_VENDOR	0x1234
-#define EDU_DEVICE	0x11e8
 
 /* One IOAS and its memory. */
 struct space {
@@ -35,6 +32,7 @@ struct space {
 
 static struct space spaces[2];
 static struct lu_dev dev;
+static struct lu_saved saved;
 
 static void space_init(struct space *sp, const struct iommu *iommu, int memfd, off_t offset)
 {
@@ -62,6 +60,14 @@ static int space_destroy(struct space *sp)
 	return ioctl(sp->iommu.iommufd, IOMMU_DESTROY, &destroy);
 }
 
+/* A device with queues is set up anew: they are in the memory that it has now. */
+static bool reaches(struct space *sp, unsigned int seed)
+{
+	dev.dma.vaddr = sp->mem;
+	dev.ops->program(&dev, seed);
+	return dev.ops->dma(&dev, seed);
+}
+
 FIXTURE(contents) {
 };
 
@@ -81,7 +87,9 @@ TEST_F(contents, follow)
 	unsigned int i;
 
 	ASSERT_EQ(0, ftruncate(memfd, 2 * SIZE));
-	lu_find_one(&dev, EDU_VENDOR, EDU_DEVICE, 0);
+	ASSERT_EQ(1, lu_find(&dev, 1));
+	ASSERT_NE(NULL, dev.ops->dma);
+	dev.saved = &saved;
 	lu_open(&dev, iommu);
 	lu_set_command(&dev, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 	dev.dma.iova = IOVA;
@@ -91,8 +99,7 @@ TEST_F(contents, follow)
 
 	/* So that translations by the first of them are cached. */
 	ASSERT_EQ(0, lu_attach(dev.vfio->fd, &now->iommu));
-	dev.dma.vaddr = now->mem;
-	ASSERT_TRUE(dev.ops->dma(&dev, ROUNDS));
+	ASSERT_TRUE(reaches(now, ROUNDS));
 
 	for (i = 0; i < ROUNDS; i++) {
 		sp = now;
@@ -103,8 +110,7 @@ TEST_F(contents, follow)
 		ASSERT_EQ(0, space_destroy(was));
 		memcpy(was->copy, was->mem, SIZE);
 
-		dev.dma.vaddr = now->mem;
-		EXPECT_TRUE(dev.ops->dma(&dev, i));
+		ASSERT_TRUE(reaches(now, i));
 		EXPECT_EQ(0, memcmp(was->copy, was->mem, SIZE));
 
 		space_init(was, iommu, memfd, was == &spaces[0] ? 0 : SIZE);
