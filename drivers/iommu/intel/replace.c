@@ -192,10 +192,9 @@ static int replace_context_flush(struct pci_dev *pdev, u16 sid, void *data)
 	return 0;
 }
 
-typedef int (replace_fn)(struct pci_dev *pdev, u16 sid, void *data);
-
 /* A device that is not PCI has one requester id */
-static int replace_for_each_sid(struct replace *r, replace_fn *fn)
+static int replace_walk_sids(struct replace *r,
+			     int (*fn)(struct pci_dev *pdev, u16 sid, void *data))
 {
 	struct device_domain_info *info = r->info;
 
@@ -209,19 +208,19 @@ static int replace_context(struct replace *r)
 {
 	int ret;
 
-	ret = replace_for_each_sid(r, replace_context_check);
+	ret = replace_walk_sids(r, replace_context_check);
 	if (ret)
 		return ret;
 
 	/* It does not fail: the same walk, under the same lock */
-	return replace_for_each_sid(r, replace_context_store);
+	return replace_walk_sids(r, replace_context_store);
 }
 
 static void replace_context_flush_all(struct replace *r)
 {
 	struct intel_iommu *iommu = r->iommu;
 
-	replace_for_each_sid(r, replace_context_flush);
+	replace_walk_sids(r, replace_context_flush);
 	iommu->flush.flush_iotlb(iommu, r->old_did, 0, 0, DMA_TLB_DSI_FLUSH);
 	if (cap_caching_mode(iommu->cap))
 		iommu->flush.flush_iotlb(iommu, r->new_did, 0, 0, DMA_TLB_DSI_FLUSH);
@@ -420,10 +419,10 @@ int intel_iommu_replace_domain(struct iommu_domain *domain, struct device *dev,
 	bool fs = intel_domain_is_fs_paging(r.new);
 	int ret;
 
-	iommu_group_mutex_assert(dev);
-
 	if (!info->domain_attached || !r.old)
 		return -EOPNOTSUPP;
+
+	iommu_group_mutex_assert(dev);
 	if (r.old == r.new)
 		return 0;
 

@@ -108,7 +108,8 @@ static void *map_and_unmap(void *arg)
 /* That many more frames, as soon as they are there. */
 static bool frames_come(struct stream *s, unsigned int frames)
 {
-	uint64_t end = lu_now_us() + QUIET_MS * 1000;
+	/* On the unpatched kernel it stops for good, and nobody needs to be sure. */
+	uint64_t end = lu_now_us() + (vmt_stock() ? QUIET_MS / 5 : QUIET_MS) * 1000;
 	unsigned int got, seen = 0;
 
 	while (seen < frames) {
@@ -159,6 +160,8 @@ FIXTURE_TEARDOWN(replace)
 
 TEST_F(replace, storm)
 {
+	/* What is attached to one card of a group is attached to all. */
+	bool group = vmt_param("group");
 	unsigned int replaces = REPLACES, done = 0;
 	uint64_t start, spent = 0, t;
 	bool going = true;
@@ -179,9 +182,10 @@ TEST_F(replace, storm)
 	start = lu_now_us();
 	while (going && done < replaces) {
 		struct stream *s = &streams[done % count];
+		unsigned int round = group ? done : done / count;
 
 		t = lu_now_us();
-		ASSERT_EQ(0, attach(&devs[s->id], self->tables[(done / count + 1) % TABLES]));
+		ASSERT_EQ(0, attach(&devs[s->id], self->tables[(round + 1) % TABLES]));
 		spent += lu_now_us() - t;
 		done++;
 		going = frames_come(s, FRAMES) && !s->state->missing && !s->state->bad;
