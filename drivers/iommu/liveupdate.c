@@ -540,7 +540,7 @@ static int iommu_lu_check(struct device *dev, struct iommu_group *group,
 		return iommu_lu_refuse(dev, -EOPNOTSUPP,
 				       "the driver of its IOMMU cannot hand over the translation");
 	if (!list_is_singular(&group->devices))
-		return iommu_lu_refuse(dev, -EMLINK,
+		return iommu_lu_refuse(dev, -EOPNOTSUPP,
 				       "its IOMMU group has other devices");
 	if (xa_find_after(&group->pasid_array, &pasid, ULONG_MAX, XA_PRESENT))
 		return iommu_lu_refuse(dev, -EOPNOTSUPP, "it uses PASIDs");
@@ -733,8 +733,8 @@ static void iommu_lu_put_domain(struct iommu_lu_domain *dom)
  *          iommu_liveupdate_lock.
  * Return: 0, or
  *         -EOPNOTSUPP if the IOMMU, its driver, or the way the device is attached
- *         does not allow it, which includes ATS and PRI,
- *         -EMLINK if its IOMMU group has other devices,
+ *         does not allow it, which includes ATS, PRI, PASIDs and groups of more
+ *         than one device,
  *         -EPERM if firmware wants memory mapped for it,
  *         -EBUSY if it is preserved already or not yet finished,
  *         -ENOMEM. Each but the last with a line in the log.
