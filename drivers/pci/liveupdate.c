@@ -35,9 +35,9 @@
  * controllers; anything not in D0; anything below a host controller or a bridge
  * that its driver takes down at shutdown; anything that is being removed.
  *
- * Preserving keeps bus mastering on and nothing else: this file does not keep
- * the IOMMU translating. Until that is handed over too the user has to keep the
- * device's DMA engines idle over the kexec.
+ * Preserving keeps bus mastering on and nothing else. That the IOMMU goes on
+ * translating is the business of drivers/iommu/liveupdate.c, which a file handler
+ * has to call as well: there must be no bus mastering without it.
  *
  * Lock order::
  *
@@ -53,6 +53,9 @@
  *
  *   device lock
  *     pci_liveupdate_lock
+ *
+ *   pci_liveupdate_lock
+ *     iommu_group.mutex
  *
  * The FLB's callbacks run with the FLB's lock held, hence nothing here calls
  * into LUO with pci_liveupdate_lock held, and nothing that LUO calls takes the

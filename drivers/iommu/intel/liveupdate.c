@@ -425,17 +425,27 @@ static const struct iommu_unit_ser * __init intel_lu_in_unit(struct intel_iommu 
 	return NULL;
 }
 
+/* Is it on, and in the mode that this kernel uses? It cannot change while on. */
+static bool intel_lu_translates(struct intel_iommu *iommu)
+{
+	u64 rtaddr = readq(iommu->reg + DMAR_RTADDR_REG);
+
+	return readl(iommu->reg + DMAR_GSTS_REG) & DMA_GSTS_TES &&
+	       !(rtaddr & DMA_RTADDR_SMT) == !sm_supported(iommu);
+}
+
 /**
  * intel_liveupdate_keep - Is an IOMMU that translates already not to be turned off?
  * @iommu: The IOMMU.
  *
- * Return: true if the old kernel has handed devices over; they need not be this
- *         IOMMU's.
+ * Return: true after a live update, no matter if devices of this IOMMU have been
+ *         handed over, or any: the others are blocked until they are set up.
  */
 bool intel_liveupdate_keep(struct intel_iommu *iommu)
 {
-	return iommu_liveupdate_incoming() &&
-	       readl(iommu->reg + DMAR_GSTS_REG) & DMA_GSTS_TES;
+	if (iommu_liveupdate_incoming())
+		return readl(iommu->reg + DMAR_GSTS_REG) & DMA_GSTS_TES;
+	return is_kho_boot() && intel_lu_translates(iommu);
 }
 
 /**
@@ -447,7 +457,8 @@ bool intel_liveupdate_keep(struct intel_iommu *iommu)
  */
 void intel_liveupdate_check_disable(struct intel_iommu *iommu)
 {
-	if (system_state < SYSTEM_RUNNING && intel_liveupdate_keep(iommu))
+	if (system_state < SYSTEM_RUNNING && iommu_liveupdate_incoming() &&
+	    readl(iommu->reg + DMAR_GSTS_REG) & DMA_GSTS_TES)
 		iommu_liveupdate_panic("%s is about to be turned off, boot with intel_iommu=on and without iommu=off",
 				       iommu->name);
 }
@@ -716,6 +727,9 @@ void __init intel_liveupdate_adopt(struct intel_iommu *iommu)
 
 	unit = intel_lu_in_unit(iommu);
 	if (!unit) {
+		if (intel_liveupdate_keep(iommu) && !intel_lu_translates(iommu))
+			iommu_liveupdate_panic("%s is in another mode, boot with the options of the old kernel",
+					       iommu->name);
 		if (intel_liveupdate_keep(iommu))
 			pr_info("%s: not recorded, everything is blocked\n",
 				iommu->name);
