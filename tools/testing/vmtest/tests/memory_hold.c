@@ -18,6 +18,8 @@
 #include <unistd.h>
 
 #include <linux/iommufd.h>
+#include <linux/pci_regs.h>
+#include <linux/vfio.h>
 
 #include "kselftest.h"
 #include "lu.h"
@@ -142,6 +144,26 @@ static void churn(void)
 
 /* ---- The kernel before ------------------------------------------------------------- */
 
+/* The device's own BAR, as VMMs map it for the sake of other devices. */
+static int bar_dma_buf(struct lu_dev *dev)
+{
+	char buf[sizeof(struct vfio_device_feature) +
+		 sizeof(struct vfio_device_feature_dma_buf) +
+		 sizeof(struct vfio_region_dma_range)] = {};
+	struct vfio_device_feature *arg = (void *)buf;
+	struct vfio_device_feature_dma_buf *get = (void *)arg->data;
+	int fd;
+
+	arg->argsz = sizeof(buf);
+	arg->flags = VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_DMA_BUF;
+	get->nr_ranges = 1;
+	get->dma_ranges[0].length = dev->vfio->bars[0].info.size;
+	fd = ioctl(dev->vfio->fd, VFIO_DEVICE_FEATURE, arg);
+	if (fd < 0)
+		vmt_die("%s: no dma-buf of its BAR", dev->name);
+	return fd;
+}
+
 static void preserve(struct lu_dev *dev)
 {
 	int luo = luo_open_device(), session = luo_create_session(luo, "hold");
@@ -165,8 +187,14 @@ static void preserve(struct lu_dev *dev)
 		*(uint64_t *)(mem + i * PAGE) = value(i);
 
 	lu_open(dev, iommu);
+	lu_set_command(dev, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 	if (ioctl(iommu->iommufd, IOMMU_IOAS_MAP_FILE, &arg))
 		vmt_die("cannot map the memfd for the device");
+	arg.fd = bar_dma_buf(dev);
+	arg.iova = IOVA + SIZE;
+	arg.length = dev->vfio->bars[0].info.size;
+	if (ioctl(iommu->iommufd, IOMMU_IOAS_MAP_FILE, &arg))
+		vmt_die("cannot map the BAR for the device");
 	vmt_mark(VMT_START);
 	ret = lu_preserve(session, fd, TOKEN);
 	if (!ret)
