@@ -616,21 +616,34 @@ bool lu_program(struct lu_dev *dev, unsigned int seed, int irq_index)
 	return lu_irq_test(dev) && ok;
 }
 
-uint64_t lu_phys(const void *vaddr)
+void lu_phys_pages(const void *vaddr, uint64_t *phys, unsigned int count)
 {
 	long size = sysconf(_SC_PAGESIZE);
-	uint64_t entry, page = (uintptr_t)vaddr / size;
+	off_t pos = (uintptr_t)vaddr / size * sizeof(*phys);
+	ssize_t len = count * sizeof(*phys);
+	/* Not kept: it would be that of the parent. */
 	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	unsigned int i;
 
-	if (fd < 0 || pread(fd, &entry, sizeof(entry), page * sizeof(entry)) != sizeof(entry))
+	if (fd < 0 || pread(fd, phys, len, pos) != len)
 		vmt_die("/proc/self/pagemap");
 	close(fd);
-	/* Present, and the number in the low 55 bits. */
-	if (!(entry >> 63) || !(entry << 9)) {
-		errno = EFAULT;
-		vmt_die("no page at %p", vaddr);
+	for (i = 0; i < count; i++) {
+		/* Present, and the number is in the low 55 bits. */
+		if (!(phys[i] >> 63) || !(phys[i] << 9)) {
+			errno = EFAULT;
+			vmt_die("no page at %p", (const char *)vaddr + i * size);
+		}
+		phys[i] = (phys[i] << 9 >> 9) * size;
 	}
-	return (entry << 9 >> 9) * size + (uintptr_t)vaddr % size;
+}
+
+uint64_t lu_phys(const void *vaddr)
+{
+	uint64_t phys;
+
+	lu_phys_pages(vaddr, &phys, 1);
+	return phys + (uintptr_t)vaddr % sysconf(_SC_PAGESIZE);
 }
 
 uint64_t lu_now_us(void)

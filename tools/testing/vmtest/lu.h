@@ -177,7 +177,8 @@ extern bool lu_quiet;
 /* Have an edu copy between memory, at an IOVA, and its buffer; @flags as in edu_regs.h. */
 bool lu_edu_copy(struct lu_dev *dev, uint64_t src, uint64_t dst, size_t len, uint32_t flags);
 
-/* Physical address of a page of this program, which has to be there. */
+/* Physical addresses of pages of this program, which have to be there. */
+void lu_phys_pages(const void *vaddr, uint64_t *phys, unsigned int count);
 uint64_t lu_phys(const void *vaddr);
 
 /* Microseconds of CLOCK_MONOTONIC. */

@@ -41,8 +41,6 @@
 /* Enabled, promiscuous for unicast and multicast, broadcast, without the Ethernet CRC. */
 static_assert(NIC_RCTL_ON == (0x2 | 0x8 | 0x10 | 0x8000 | 0x4000000));
 
-#define DESC_DD		0x1
-
 #define LINK_TIMEOUT_US	10000000
 
 static bool is_igb(const struct lu_dev *dev)
@@ -233,7 +231,7 @@ unsigned int stream_consume(struct stream *s)
 	unsigned int count = 0;
 	const char *bad;
 
-	for (; ring(s)[st->next].done.status & DESC_DD; count++) {
+	for (; ring(s)[st->next].done.status & STREAM_DESC_DD; count++) {
 		__sync_synchronize();
 		frame = (void *)(s->base + STREAM_BUF_OFF + st->next * STREAM_BUF);
 		bad = check_frame(s, frame, ring(s)[st->next].done.length);

@@ -51,6 +51,8 @@ union stream_desc {
 	} done;
 };
 
+#define STREAM_DESC_DD		0x1	/* in the status: done */
+
 struct stream {
 	unsigned int id;	/* its number among the streams of the scenario, from 0 */
 	struct lu_dev *dev;	/* NULL while the device is not open */
