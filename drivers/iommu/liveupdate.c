@@ -70,10 +70,12 @@
 #include <linux/list.h>
 #include <linux/liveupdate.h>
 #include <linux/memfd_liveupdate.h>
+#include <linux/moduleparam.h>
 #include <linux/mutex.h>
 #include <linux/panic.h>
 #include <linux/pci.h>
 #include <linux/pci_liveupdate.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/workqueue.h>
@@ -1191,9 +1193,11 @@ bool iommu_liveupdate_restore_group(struct iommu_group *group)
 	if (!list_is_singular(&group->devices) || !restored->domain)
 		iommu_liveupdate_panic("%s: its translation cannot be taken over, its IOMMU group is not what it was",
 				       dev_name(gdev->dev));
+	iommu_liveupdate_inject(true);
 	err = restored->ops->restore_device(restored->domain, gdev->dev, ser);
 	if (!err)
 		err = __iommu_group_alloc_blocking_domain(group);
+	iommu_liveupdate_inject(false);
 	if (err)
 		iommu_liveupdate_panic("%s: its translation cannot be taken over (%pe)",
 				       dev_name(gdev->dev), ERR_PTR(err));
@@ -1334,6 +1338,26 @@ EXPORT_SYMBOL_GPL(iommu_liveupdate_has_left);
 
 /* ---- Boot ------------------------------------------------------------------------ */
 
+#if defined(CONFIG_PCI_LIVEUPDATE_DAMAGE) && defined(CONFIG_FAULT_INJECTION)
+/* Which allocation of taking the translation over fails, for a test. */
+static unsigned int iommu_lu_fail_nth;
+core_param(iommu_liveupdate_fail_nth, iommu_lu_fail_nth, uint, 0);
+
+/**
+ * iommu_liveupdate_inject - Let an allocation fail on purpose.
+ * @on: From here on, or no more. Calls do not nest.
+ */
+void iommu_liveupdate_inject(bool on)
+{
+	if (on) {
+		current->fail_nth = iommu_lu_fail_nth;
+	} else {
+		iommu_lu_fail_nth = current->fail_nth;
+		current->fail_nth = 0;
+	}
+}
+#endif
+
 /*
  * Before anything touches the IOMMUs. The driver for the IOMMUs says for itself if
  * it is turned off.
@@ -1352,7 +1376,9 @@ static int __init iommu_lu_check_handover(void)
 					       name, IOMMU_LUO_FLB_COMPATIBLE);
 		if (!liveupdate_enabled())
 			iommu_liveupdate_panic("translation was handed over, but live update is off, boot with liveupdate=on");
+		iommu_liveupdate_inject(true);
 		err = liveupdate_flb_get_incoming(&iommu_lu_flb, &obj);
+		iommu_liveupdate_inject(false);
 		if (err)
 			iommu_liveupdate_panic("the records are unusable (%pe)",
 					       ERR_PTR(err));

@@ -76,6 +76,15 @@ struct iommu_preserved {
 	panic("iommu: liveupdate: " fmt "; devices may be writing to memory, power cycle the host to stop them", \
 	      ##__VA_ARGS__)
 
+#if defined(CONFIG_IOMMU_LIVEUPDATE) && defined(CONFIG_PCI_LIVEUPDATE_DAMAGE) && \
+	defined(CONFIG_FAULT_INJECTION)
+void iommu_liveupdate_inject(bool on);
+#else
+static inline void iommu_liveupdate_inject(bool on)
+{
+}
+#endif
+
 #ifdef CONFIG_IOMMU_LIVEUPDATE
 
 int iommu_liveupdate_register_flb(struct liveupdate_file_handler *fh);

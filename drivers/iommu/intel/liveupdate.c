@@ -752,11 +752,13 @@ void __init intel_liveupdate_adopt(struct intel_iommu *iommu)
 		iommu_liveupdate_panic("%s has other capabilities than before",
 				       iommu->name);
 
+	iommu_liveupdate_inject(true);
 	old_root = intel_lu_take_page(unit->root_phys);
 	for (unsigned int i = 0; (ser = iommu_liveupdate_in_device(i)); i++) {
 		if (iommu_liveupdate_in_unit(ser->unit) == unit)
 			intel_lu_adopt_device(iommu, old_root, ser);
 	}
+	iommu_liveupdate_inject(false);
 }
 
 /**
@@ -834,7 +836,9 @@ bool intel_liveupdate_pasid_table(struct device_domain_info *info)
 	if (!ludev)
 		return false;
 
+	iommu_liveupdate_inject(true);
 	table = kzalloc_obj(*table);
+	iommu_liveupdate_inject(false);
 	if (!table)
 		iommu_liveupdate_panic("no memory for a PASID table");
 	table->table = ludev->pasid_dir;
