@@ -44,8 +44,8 @@ struct pt_iommu_tables_args {
 };
 
 /* All tables but the top, each before those below it */
-static int __for_each_table(struct pt_range *range, void *arg,
-			    unsigned int level, struct pt_table_p *table)
+static int __walk_tables(struct pt_range *range, void *arg, unsigned int level,
+			 struct pt_table_p *table)
 {
 	struct pt_state pts = pt_init(range, level, table);
 	struct pt_iommu_tables_args *args = arg;
@@ -61,7 +61,7 @@ static int __for_each_table(struct pt_range *range, void *arg,
 		ret = args->fn(args, pts.table_lower);
 		if (ret)
 			return ret;
-		ret = pt_descend(&pts, arg, __for_each_table);
+		ret = pt_descend(&pts, arg, __walk_tables);
 		if (ret)
 			return ret;
 	}
@@ -69,8 +69,8 @@ static int __for_each_table(struct pt_range *range, void *arg,
 	return 0;
 }
 
-static int for_each_table(struct pt_common *common,
-			  struct pt_iommu_tables_args *args)
+static int walk_tables(struct pt_common *common,
+		       struct pt_iommu_tables_args *args)
 {
 	struct pt_range range = pt_all_range(common);
 	int ret;
@@ -79,7 +79,7 @@ static int for_each_table(struct pt_common *common,
 	ret = args->fn(args, range.top_table);
 	if (ret)
 		return ret;
-	return pt_walk_range(&range, __for_each_table, args);
+	return pt_walk_range(&range, __walk_tables, args);
 }
 
 static int preserve_table(struct pt_iommu_tables_args *args,
@@ -111,7 +111,7 @@ static void NS(unpreserve)(struct pt_iommu *iommu_table)
 		.nr = U64_MAX,
 	};
 
-	for_each_table(common_from_iommu(iommu_table), &args);
+	walk_tables(common_from_iommu(iommu_table), &args);
 }
 
 static int NS(preserve)(struct pt_iommu *iommu_table, struct pt_iommu_ser *ser)
@@ -121,10 +121,10 @@ static int NS(preserve)(struct pt_iommu *iommu_table, struct pt_iommu_ser *ser)
 	struct pt_iommu_tables_args args = { .fn = preserve_table };
 	int ret;
 
-	ret = for_each_table(common, &args);
+	ret = walk_tables(common, &args);
 	if (ret) {
 		args.fn = unpreserve_table;
-		for_each_table(common, &args);
+		walk_tables(common, &args);
 		return ret;
 	}
 

@@ -212,8 +212,8 @@ static void lu_expect_maps(struct kunit *test, struct kunit_iommu_priv *priv,
 			       to - from + 1, m->prot);
 	}
 
-	KUNIT_ASSERT_NO_ERRNO(test, pt_iommu_for_each_leaf(priv->iommu, start,
-							   last, lu_add, seen));
+	KUNIT_ASSERT_NO_ERRNO(test, pt_iommu_walk_leaves(priv->iommu, start,
+							 last, lu_add, seen));
 	KUNIT_ASSERT_EQ(test, seen->nr, want->nr);
 	for (unsigned int i = 0; i != want->nr; i++) {
 		KUNIT_ASSERT_EQ(test, seen->map[i].va, want->map[i].va);
@@ -233,14 +233,14 @@ static int lu_stop(void *arg, dma_addr_t va, phys_addr_t pa, u64 len,
 	return ++*calls == 2 ? 42 : 0;
 }
 
-static void test_lu_for_each_leaf(struct kunit *test)
+static void test_lu_leaves(struct kunit *test)
 {
 	struct kunit_iommu_priv *priv = test->priv;
 	unsigned int calls = 0;
 	struct lu_maps *maps;
 
-	KUNIT_EXPECT_EQ(test, 0, pt_iommu_for_each_leaf(priv->iommu, 0, U64_MAX,
-							lu_stop, &calls));
+	KUNIT_EXPECT_EQ(test, 0, pt_iommu_walk_leaves(priv->iommu, 0, U64_MAX,
+						      lu_stop, &calls));
 	KUNIT_EXPECT_EQ(test, calls, 0);
 
 	maps = lu_fill(test);
@@ -259,11 +259,11 @@ static void test_lu_for_each_leaf(struct kunit *test)
 	}
 	lu_expect_maps(test, priv, maps, maps->map[1].va, maps->map[1].va);
 
-	KUNIT_EXPECT_EQ(test, pt_iommu_for_each_leaf(priv->iommu, 0, U64_MAX,
-						     lu_stop, &calls), 42);
+	KUNIT_EXPECT_EQ(test, pt_iommu_walk_leaves(priv->iommu, 0, U64_MAX,
+						   lu_stop, &calls), 42);
 	KUNIT_EXPECT_EQ(test, calls, 2);
-	KUNIT_EXPECT_EQ(test, pt_iommu_for_each_leaf(priv->iommu, 1, 0, lu_stop,
-						     &calls), -EINVAL);
+	KUNIT_EXPECT_EQ(test, pt_iommu_walk_leaves(priv->iommu, 1, 0, lu_stop,
+						   &calls), -EINVAL);
 }
 
 static void test_lu_count(struct kunit *test)
@@ -590,8 +590,8 @@ static void test_lu_restore(struct kunit *test)
 			-EBUSY);
 	KUNIT_EXPECT_EQ(test, pt_iommu_verify(fresh->iommu, m->va, m->pa,
 					      m->len, m->prot), -EBUSY);
-	KUNIT_EXPECT_EQ(test, pt_iommu_for_each_leaf(fresh->iommu, 0, U64_MAX,
-						     lu_add, NULL), -EBUSY);
+	KUNIT_EXPECT_EQ(test, pt_iommu_walk_leaves(fresh->iommu, 0, U64_MAX,
+						   lu_add, NULL), -EBUSY);
 	pt_iommu_count(fresh->iommu, &ser);
 	KUNIT_EXPECT_EQ(test, ser.nr_tables, 1);
 
@@ -885,9 +885,8 @@ static void test_lu_extents(struct kunit *test)
 	for (u64 i = 0; i != nr; i++)
 		do_map(test, va + i * pgsz, SZ_4G + 2 * i * pgsz, pgsz);
 	t[0] = ktime_get();
-	KUNIT_ASSERT_NO_ERRNO(test, pt_iommu_for_each_leaf(priv->iommu, 0,
-							   U64_MAX, lu_nr_calls,
-							   &calls));
+	KUNIT_ASSERT_NO_ERRNO(test, pt_iommu_walk_leaves(priv->iommu, 0, U64_MAX,
+							 lu_nr_calls, &calls));
 	t[1] = ktime_get();
 	KUNIT_EXPECT_EQ(test, calls, nr);
 	pt_iommu_count(priv->iommu, &ser);
@@ -908,14 +907,13 @@ static void test_lu_extents(struct kunit *test)
 	for (u64 i = 0; i != nr; i++)
 		do_map(test, va + i * pgsz, SZ_4G + i * pgsz, pgsz);
 	calls = 0;
-	KUNIT_ASSERT_NO_ERRNO(test, pt_iommu_for_each_leaf(priv->iommu, 0,
-							   U64_MAX, lu_nr_calls,
-							   &calls));
+	KUNIT_ASSERT_NO_ERRNO(test, pt_iommu_walk_leaves(priv->iommu, 0, U64_MAX,
+							 lu_nr_calls, &calls));
 	KUNIT_EXPECT_EQ(test, calls, 1);
 }
 
 static struct kunit_case lu_test_cases[] = {
-	KUNIT_CASE_FMT(test_lu_for_each_leaf),
+	KUNIT_CASE_FMT(test_lu_leaves),
 	KUNIT_CASE_FMT(test_lu_count),
 	KUNIT_CASE_FMT(test_lu_verify),
 	KUNIT_CASE_FMT(test_lu_extents),
@@ -938,6 +936,7 @@ static struct kunit_suite NS(liveupdate_suite) = {
 	.exit = pt_kunit_iommu_exit,
 	.test_cases = lu_test_cases,
 };
+
 kunit_test_suites(&NS(liveupdate_suite));
 
 #endif /* __GENERIC_PT_KUNIT_IOMMU_LIVEUPDATE_H */
