@@ -583,6 +583,11 @@ FIXTURE_VARIANT_ADD(refused, behind_bridge) {
 	.vendor = 0x1234, .device = 0x11e8, .err = -EXDEV,
 };
 
+/* It translates by itself. */
+FIXTURE_VARIANT_ADD(refused, ats) {
+	.vendor = 0x1af4, .device = 0x1041, .err = -EOPNOTSUPP,
+};
+
 /* The second is behind a switch that has no ACS, and so not alone in its IOMMU group. */
 FIXTURE_VARIANT_ADD(refused, behind_switch) {
 	.vendor = 0x1234, .device = 0x11e8, .nr = 1, .err = -EOPNOTSUPP,
