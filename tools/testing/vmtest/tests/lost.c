@@ -264,6 +264,8 @@ static void leave(struct __test_metadata *_metadata)
 	ASSERT_EQ(0, vmt_kexec());
 }
 
+#define TAKEN_OVER	"live update: translation taken over"
+
 /* Is there a line of the log with both? */
 static bool logged(const char *device, const char *text)
 {
@@ -311,6 +313,10 @@ static void check_damaged(struct __test_metadata *_metadata, const char *bdf,
 {
 	char text[128], where[32];
 
+	/* What it could reach it cannot reach any more. */
+	EXPECT_FALSE(logged(bdf, TAKEN_OVER)) {
+		TH_LOG("%s: its translation was taken over", bdf);
+	}
 	switch (damage->how) {
 	case CHECKED:
 	case VICTIM:
@@ -362,6 +368,9 @@ static void take(struct __test_metadata *_metadata, struct lu_dev *dev)
 
 	EXPECT_STREQ("incoming", lu_state(dev->bdf));
 	EXPECT_TRUE(lu_bus_master(dev->bdf));
+	EXPECT_TRUE(logged(dev->bdf, TAKEN_OVER)) {
+		TH_LOG("%s: its translation was not taken over", dev->name);
+	}
 	EXPECT_STREQ("vfio-pci", vmt_driver(dev->bdf, driver, sizeof(driver)));
 	ASSERT_EQ(0, lu_take(dev, session, iommu));
 	EXPECT_EQ(0, lu_config_changed(dev));
@@ -409,6 +418,9 @@ static void arrive(struct __test_metadata *_metadata)
 			 dev->port);
 		EXPECT_TRUE(logged(dev->bdf, text)) {
 			TH_LOG("%s: no line \"%s\"", dev->name, text);
+		}
+		EXPECT_FALSE(logged(dev->bdf, TAKEN_OVER)) {
+			TH_LOG("%s: its translation was taken over", dev->name);
 		}
 		check_lost(_metadata, dev->bdf);
 		EXPECT_EQ(-EIO, lu_retrieve(session, dev->token)) {
