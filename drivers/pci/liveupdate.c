@@ -1510,6 +1510,9 @@ EXPORT_SYMBOL_GPL(pci_liveupdate_stop);
  * A driver other than the recorded one gets here only because the administrator
  * has asked for it with driver_override: the device is abandoned, so that the
  * driver finds an ordinary one. Its token is of no more use.
+ *
+ * This comes before the driver asks for the DMA of the device, which belongs to the
+ * hand-over until then.
  */
 void pci_liveupdate_probe(struct pci_dev *dev, const char *driver)
 {

@@ -78,6 +78,8 @@
 
 #include "vfio_pci_priv.h"
 
+MODULE_IMPORT_NS("IOMMUFD");
+
 /* How long retrieve waits for vfio-pci to be bound to the device. */
 #define VFIO_PCI_LIVEUPDATE_BIND_TIMEOUT	(5 * HZ)
 

@@ -259,10 +259,18 @@ void lu_close(struct lu_dev *dev)
 
 int lu_group_open(const char *bdf, struct vfio_pci_device *vfio)
 {
+	char path[32];
+
 	memset(vfio, 0, sizeof(*vfio));
 	vfio->bdf = bdf;
 	vfio->iommu = iommu_init(MODE_VFIO_TYPE1V2_IOMMU);
-	vfio_pci_group_setup(vfio, bdf);
+	snprintf(path, sizeof(path), "/dev/vfio/%u", sysfs_iommu_group_get(bdf));
+	vfio->group_fd = open(path, O_RDWR | O_CLOEXEC);
+	if (vfio->group_fd < 0)
+		vmt_die("%s: cannot open %s", bdf, path);
+	/* Fails when the group's DMA has another owner. */
+	if (ioctl(vfio->group_fd, VFIO_GROUP_SET_CONTAINER, &vfio->iommu->container_fd))
+		return -errno;
 	vfio_container_set_iommu(vfio);
 	__vfio_pci_group_get_device_fd(vfio, bdf, NULL);
 	return vfio->fd < 0 ? -errno : vfio->fd;
@@ -445,6 +453,8 @@ void lu_notes_map(int fd, struct lu_dev *devs, unsigned int count)
 			.iova = DMA_IOVA + i * LU_DMA_SIZE,
 			.size = LU_DMA_SIZE,
 		};
+		devs[i].dma_fd = fd;
+		devs[i].dma_offset = i * LU_DMA_SIZE;
 	}
 }
 
@@ -458,9 +468,14 @@ int lu_notes_create(struct lu_dev *devs, unsigned int count)
 	return fd;
 }
 
-void lu_dma_map(struct lu_dev *dev)
+void lu_dma_map(struct lu_dev *dev, struct iommu *iommu)
 {
-	iommu_map(dev->vfio->iommu, &dev->dma);
+	int err = lu_map_file(iommu, dev->dma_fd, dev->dma_offset, dev->dma.size, dev->dma.iova);
+
+	if (err) {
+		errno = -err;
+		vmt_die("%s: cannot map its memory", dev->name);
+	}
 }
 
 int lu_map_file(struct iommu *iommu, int fd, uint64_t offset, uint64_t length, uint64_t iova)
@@ -614,6 +629,36 @@ bool lu_program(struct lu_dev *dev, unsigned int seed, int irq_index)
 	if (dev->ops->irq_setup)
 		dev->ops->irq_setup(dev);
 	return lu_irq_test(dev) && ok;
+}
+
+int lu_preserve_all(int luo, const char *name, int notes, struct lu_dev *devs, unsigned int count,
+	     int irq_index)
+{
+	int session = luo_create_session(luo, name), err;
+	unsigned int i;
+
+	if (session < 0) {
+		fprintf(stderr, "session %s: %s\n", name, strerror(-session));
+		return session;
+	}
+	err = lu_preserve(session, notes, LU_NOTES_TOKEN);
+	if (err)
+		fprintf(stderr, "the notes: not preserved: %s\n", strerror(-err));
+	for (i = 0; !err && i < count; i++) {
+		if (!lu_program(&devs[i], 1, irq_index))
+			err = -EIO;
+	}
+	for (i = 0; !err && i < count; i++) {
+		err = lu_preserve(session, devs[i].vfio->fd, devs[i].token);
+		if (err)
+			fprintf(stderr, "%s: not preserved: %s\n", devs[i].name, strerror(-err));
+		else
+			lu_note_down(&devs[i]);
+	}
+	if (!err)
+		return session;
+	close(session);
+	return err;
 }
 
 void lu_phys_pages(const void *vaddr, uint64_t *phys, unsigned int count)

@@ -78,6 +78,8 @@ struct lu_dev {
 
 	struct lu_saved *saved;
 	struct dma_region dma;
+	int dma_fd;		/* the notes, and where in them it is */
+	uint64_t dma_offset;
 };
 
 /* LUO. All return a negative errno on failure. */
@@ -147,11 +149,15 @@ const char *lu_irq_name(int index);
  * Notes for the next kernel: a memfd with a struct lu_saved and memory for DMA for
  * each device. create returns the memfd; map is for one that was retrieved.
  */
+#define LU_NOTES_TOKEN	1
 int lu_notes_create(struct lu_dev *devs, unsigned int count);
 void lu_notes_map(int fd, struct lu_dev *devs, unsigned int count);
 
-/* The memory in the notes, at an IOVA that is the same in every kernel. */
-void lu_dma_map(struct lu_dev *dev);
+/*
+ * The memory in the notes, at an IOVA that is the same in every kernel. While a device
+ * that uses the IOAS is preserved nothing can be mapped: first map for all of them.
+ */
+void lu_dma_map(struct lu_dev *dev, struct iommu *iommu);
 
 /* A piece of a file into the IOAS, for reading and writing. 0 or a negative errno. */
 int lu_map_file(struct iommu *iommu, int fd, uint64_t offset, uint64_t length, uint64_t iova);
@@ -173,6 +179,14 @@ unsigned int lu_config_changed(struct lu_dev *dev);
 unsigned int lu_info_changed(struct lu_dev *dev);
 /* Differences are what is wanted: no lines. */
 extern bool lu_quiet;
+
+/*
+ * All that comes before a jump: program the devices, which are open and have their
+ * memory mapped, with interrupts of the given kind, preserve the notes and them in a
+ * new session, and note down. The session or a negative errno, with a line on stderr.
+ */
+int lu_preserve_all(int luo, const char *name, int notes, struct lu_dev *devs, unsigned int count,
+	     int irq_index);
 
 /* Have an edu copy between memory, at an IOVA, and its buffer; @flags as in edu_regs.h. */
 bool lu_edu_copy(struct lu_dev *dev, uint64_t src, uint64_t dst, size_t len, uint32_t flags);

@@ -12,6 +12,9 @@
  * when the session is closed without FINISH. All but the last are stopped, reset
  * and released; nothing else in the session, and not the second session with the
  * device OTHER, takes notice.
+ *
+ * The devices of the first share an IOAS; OTHER has one of its own, with memory of its
+ * own, since neither can be in two sessions.
  */
 #include <stdio.h>
 #include <string.h>
@@ -20,7 +23,6 @@
 
 #include "lu_harness.h"
 
-#define NOTES_TOKEN	1
 #define TEXT_TOKEN	2
 #define TEXT		"not to be lost"
 
@@ -30,7 +32,7 @@ enum { UNBOUND, RETRIEVED, REGISTERED, TAKEN, OTHER, COUNT };
 static struct lu_dev devs[LU_MAX_DEVS];
 
 FIXTURE(abandon) {
-	struct iommu *iommu;
+	struct iommu *iommu, *other;
 	int luo;
 };
 
@@ -40,10 +42,16 @@ FIXTURE_SETUP(abandon)
 	ASSERT_LE(0, self->luo);
 	ASSERT_EQ(COUNT, lu_find(devs, LU_MAX_DEVS));
 	self->iommu = iommu_init(MODE_IOMMUFD);
+	self->other = iommu_init(MODE_IOMMUFD);
 }
 
 FIXTURE_TEARDOWN(abandon)
 {
+}
+
+static struct iommu *ioas(FIXTURE_DATA(abandon) *self, unsigned int nr)
+{
+	return nr == OTHER ? self->other : self->iommu;
 }
 
 TEST_F(abandon, old_kernel)
@@ -52,15 +60,19 @@ TEST_F(abandon, old_kernel)
 	unsigned int i;
 
 	vmt_mark(VMT_START);
-	notes = lu_notes_create(devs, COUNT);
 	first = luo_create_session(self->luo, "first");
 	second = luo_create_session(self->luo, "second");
 	ASSERT_EQ(0, create_and_preserve_memfd(first, TEXT_TOKEN, TEXT));
-	ASSERT_EQ(0, lu_preserve(second, notes, NOTES_TOKEN));
+	notes = lu_notes_create(devs, OTHER);
+	ASSERT_EQ(0, lu_preserve(first, notes, LU_NOTES_TOKEN));
+	notes = lu_notes_create(&devs[OTHER], 1);
+	ASSERT_EQ(0, lu_preserve(second, notes, LU_NOTES_TOKEN));
 
 	for (i = 0; i < COUNT; i++) {
-		lu_open(&devs[i], self->iommu);
-		lu_dma_map(&devs[i]);
+		lu_dma_map(&devs[i], ioas(self, i));
+		lu_open(&devs[i], ioas(self, i));
+	}
+	for (i = 0; i < COUNT; i++) {
 		ASSERT_TRUE(lu_program(&devs[i], i, i % 2 ? VFIO_PCI_MSI_IRQ_INDEX :
 				       VFIO_PCI_INTX_IRQ_INDEX));
 		ASSERT_EQ(0, lu_preserve(i == OTHER ? second : first, devs[i].vfio->fd,
@@ -80,9 +92,9 @@ static int take(struct __test_metadata *_metadata, FIXTURE_DATA(abandon) *self, 
 
 	fd = lu_retrieve(session, dev->token);
 	ASSERT_LE(0, fd);
-	ASSERT_EQ(0, lu_bind_iommufd(fd, self->iommu));
-	ASSERT_EQ(0, lu_attach(fd, self->iommu));
-	lu_setup(dev, fd, self->iommu);
+	ASSERT_EQ(0, lu_bind_iommufd(fd, ioas(self, dev->nr)));
+	ASSERT_EQ(0, lu_attach(fd, ioas(self, dev->nr)));
+	lu_setup(dev, fd, ioas(self, dev->nr));
 	EXPECT_EQ(0, lu_config_changed(dev));
 	EXPECT_EQ(0, lu_regs_changed(dev));
 	lu_irq_enable(dev, dev->saved->irq_index);
@@ -139,6 +151,7 @@ static void check_fresh(struct __test_metadata *_metadata, struct lu_dev *dev)
 TEST_F(abandon, new_kernel)
 {
 	int first, second, notes, text, fd, fresh;
+	unsigned int i;
 
 	second = luo_retrieve_session(self->luo, "second");
 	first = luo_retrieve_session(self->luo, "first");
@@ -146,9 +159,14 @@ TEST_F(abandon, new_kernel)
 	ASSERT_LE(0, second);
 	/* There is only one of it. */
 	EXPECT_EQ(-EINVAL, luo_retrieve_session(self->luo, "first"));
-	notes = lu_retrieve(second, NOTES_TOKEN);
+	notes = lu_retrieve(second, LU_NOTES_TOKEN);
 	ASSERT_LE(0, notes);
-	lu_notes_map(notes, devs, COUNT);
+	lu_notes_map(notes, &devs[OTHER], 1);
+	notes = lu_retrieve(first, LU_NOTES_TOKEN);
+	ASSERT_LE(0, notes);
+	lu_notes_map(notes, devs, OTHER);
+	for (i = 0; i < COUNT; i++)
+		lu_dma_map(&devs[i], ioas(self, i));
 
 	unbind(_metadata, &devs[UNBOUND]);
 	unbind(_metadata, &devs[OTHER]);
@@ -205,7 +223,7 @@ TEST_F(abandon, new_kernel)
 	EXPECT_STREQ("none", lu_state(devs[OTHER].port));
 	EXPECT_STREQ("none", lu_state(devs[UNBOUND].port));
 	EXPECT_TRUE(lu_irq_test(&devs[OTHER]));
-	for (int i = 0; i < COUNT; i++) {
+	for (i = 0; i < COUNT; i++) {
 		lu_close(&devs[i]);
 		EXPECT_FALSE(lu_bus_master(devs[i].bdf));
 	}

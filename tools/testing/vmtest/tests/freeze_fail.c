@@ -27,7 +27,6 @@
 #include "edu_regs.h"
 #include "lu_harness.h"
 
-#define NOTES_TOKEN	1
 #define GOOD_TOKEN	2
 #define BAD_TOKEN	3
 #define BURST		20	/* reboots in a row before the users are waited for */
@@ -254,15 +253,17 @@ TEST(old_kernel)
 	notes = lu_notes_create(devs, COUNT);
 	good = lu_test_file_open();
 	bad = lu_test_file_open();
+	ASSERT_EQ(0, lu_preserve(session, notes, LU_NOTES_TOKEN));
 	for (i = 0; i < COUNT; i++) {
+		lu_dma_map(&devs[i], iommu);
 		lu_open(&devs[i], iommu);
-		lu_dma_map(&devs[i]);
+	}
+	for (i = 0; i < COUNT; i++) {
 		ASSERT_TRUE(lu_program(&devs[i], 1, kinds[i]));
 		users[i].dev = &devs[i];
 		ASSERT_EQ(0, lu_preserve(session, devs[i].vfio->fd, devs[i].token));
 	}
 	/* Frozen in this order, after the devices. */
-	ASSERT_EQ(0, lu_preserve(session, notes, NOTES_TOKEN));
 	ASSERT_EQ(0, lu_preserve(session, good, GOOD_TOKEN));
 	ASSERT_EQ(0, lu_preserve(session, bad, BAD_TOKEN));
 	lu_test_file_set(bad, "freeze=-5");
@@ -328,9 +329,11 @@ TEST(new_kernel)
 	session = luo_retrieve_session(luo, "freeze-fail");
 	ASSERT_LE(0, session);
 	ASSERT_EQ(COUNT, lu_find(devs, LU_MAX_DEVS));
-	fd = lu_retrieve(session, NOTES_TOKEN);
+	fd = lu_retrieve(session, LU_NOTES_TOKEN);
 	ASSERT_LE(0, fd);
 	lu_notes_map(fd, devs, COUNT);
+	for (i = 0; i < COUNT; i++)
+		lu_dma_map(&devs[i], iommu);
 	fd = lu_retrieve(session, GOOD_TOKEN);
 	ASSERT_LE(0, fd);
 	ASSERT_LT(0, read(fd, text, sizeof(text) - 1));

@@ -2,9 +2,10 @@
 /*
  * hotadd: devices are plugged next to preserved ones.
  *
- * Two devices go through a live update, one below a root port, one below a switch.
- * Beside them are empty slots: root ports, and ports of that switch, so that what is
- * plugged there has to be content with what the incoming port above leaves to it.
+ * Two devices go through a live update, one below a root port, one below a port below
+ * another one. Beside them are empty slots: root ports, and ports beside that lower one,
+ * so that what is plugged there has to be content with what the incoming port above
+ * leaves to it.
  * The argument says when the runner plugs: "boot", when the new kernel begins to
  * boot; "incoming", when the preserved devices wait to be retrieved; "finished",
  * after they are ordinary devices again.
@@ -29,7 +30,6 @@
 #include "lu_harness.h"
 
 #define SESSION		"hotadd"
-#define NOTES_TOKEN	1
 #define NR_PRESERVED	2
 #define NR_NEW		2
 #define KLOG_READ_ALL	3
@@ -211,16 +211,12 @@ TEST(old_kernel)
 	ASSERT_LE(0, luo);
 	find_preserved();
 	notes = lu_notes_create(devs, NR_PRESERVED);
-	session = luo_create_session(luo, SESSION);
-	ASSERT_LE(0, session);
-	ASSERT_EQ(0, lu_preserve(session, notes, NOTES_TOKEN));
 	for (i = 0; i < NR_PRESERVED; i++) {
+		lu_dma_map(&devs[i], iommu);
 		lu_open(&devs[i], iommu);
-		lu_dma_map(&devs[i]);
-		ASSERT_TRUE(lu_program(&devs[i], 1, VFIO_PCI_MSI_IRQ_INDEX));
-		ASSERT_EQ(0, lu_preserve(session, devs[i].vfio->fd, devs[i].token));
-		lu_note_down(&devs[i]);
 	}
+	session = lu_preserve_all(luo, SESSION, notes, devs, NR_PRESERVED, VFIO_PCI_MSI_IRQ_INDEX);
+	ASSERT_LE(0, session);
 	vmt_mark(VMT_PRESERVED);
 	ASSERT_TRUE(__test_passed(_metadata));
 	vmt_kexec_load();
@@ -239,9 +235,11 @@ TEST(new_kernel)
 	find_preserved();
 	session = luo_retrieve_session(luo, SESSION);
 	ASSERT_LE(0, session);
-	notes = lu_retrieve(session, NOTES_TOKEN);
+	notes = lu_retrieve(session, LU_NOTES_TOKEN);
 	ASSERT_LE(0, notes);
 	lu_notes_map(notes, devs, NR_PRESERVED);
+	for (i = 0; i < NR_PRESERVED; i++)
+		lu_dma_map(&devs[i], iommu);
 
 	if (moment_is("incoming"))
 		plug();
@@ -261,7 +259,6 @@ TEST(new_kernel)
 	vmt_mark(VMT_OPENED);
 	for (i = 0; i < NR_PRESERVED; i++) {
 		EXPECT_EQ(0, lu_config_changed(&devs[i]));
-		lu_dma_map(&devs[i]);
 		lu_irq_enable(&devs[i], devs[i].saved->irq_index);
 	}
 	check_preserved(_metadata);

@@ -27,7 +27,6 @@
 #include "lu_harness.h"
 #include "lu_record.h"
 
-#define NOTES_TOKEN	1
 
 #define FUNCTIONS	18	/* damaged ones on the root bus */
 #define BRIDGES		8	/* damaged ports */
@@ -164,7 +163,7 @@ static const struct damage bridge_damages[] = {
 
 static struct lu_dev devs[COUNT];
 static struct iommu *iommu;
-static int luo, session;
+static int luo, session, notes = -1;
 
 static int last_stage(void)
 {
@@ -206,27 +205,37 @@ static void do_damage(const char *bdf, const struct damage *damage, const char *
 			  (unsigned long long)damage->value2);
 }
 
+/* Two devices have a place in the notes, which are new ones if there are none yet. */
+static void map_notes(void)
+{
+	struct lu_dev good[] = { devs[ROOT], devs[BEHIND] };
+
+	if (notes < 0)
+		notes = lu_notes_create(good, ARRAY_SIZE(good));
+	else
+		lu_notes_map(notes, good, ARRAY_SIZE(good));
+	devs[ROOT] = good[0];
+	devs[BEHIND] = good[1];
+	lu_dma_map(&devs[ROOT], iommu);
+	lu_dma_map(&devs[BEHIND], iommu);
+}
+
 static void leave(struct __test_metadata *_metadata)
 {
-	int stage = vmt_stage(), notes;
+	int stage = vmt_stage();
 	const struct damage *damage;
 	unsigned int i;
 
-	/* Two devices have a place in the notes. */
-	struct lu_dev good[] = { devs[ROOT], devs[BEHIND] };
-
 	session = luo_create_session(luo, "lost");
 	ASSERT_LE(0, session);
-	notes = lu_notes_create(good, ARRAY_SIZE(good));
-	devs[ROOT].saved = good[0].saved;
-	devs[BEHIND].saved = good[1].saved;
-	ASSERT_EQ(0, lu_preserve(session, notes, NOTES_TOKEN));
+	ASSERT_EQ(0, lu_preserve(session, notes, LU_NOTES_TOKEN));
 
+	for (i = 0; i < COUNT; i++)
+		if (!devs[i].vfio)
+			lu_open(&devs[i], iommu);
 	for (i = 0; i < COUNT; i++) {
 		struct lu_dev *dev = &devs[i];
 
-		if (!dev->vfio)
-			lu_open(dev, iommu);
 		lu_set_command(dev, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 		if (dev->saved)
 			ASSERT_TRUE(lu_program(dev, stage, VFIO_PCI_MSI_IRQ_INDEX));
@@ -254,6 +263,8 @@ static void leave(struct __test_metadata *_metadata)
 	vmt_kexec_load();
 	ASSERT_EQ(0, vmt_kexec());
 }
+
+#define TAKEN_OVER	"live update: translation taken over"
 
 /* Is there a line of the log with both? */
 static bool logged(const char *device, const char *text)
@@ -302,6 +313,10 @@ static void check_damaged(struct __test_metadata *_metadata, const char *bdf,
 {
 	char text[128], where[32];
 
+	/* What it could reach it cannot reach any more. */
+	EXPECT_FALSE(logged(bdf, TAKEN_OVER)) {
+		TH_LOG("%s: its translation was taken over", bdf);
+	}
 	switch (damage->how) {
 	case CHECKED:
 	case VICTIM:
@@ -353,11 +368,13 @@ static void take(struct __test_metadata *_metadata, struct lu_dev *dev)
 
 	EXPECT_STREQ("incoming", lu_state(dev->bdf));
 	EXPECT_TRUE(lu_bus_master(dev->bdf));
+	EXPECT_TRUE(logged(dev->bdf, TAKEN_OVER)) {
+		TH_LOG("%s: its translation was not taken over", dev->name);
+	}
 	EXPECT_STREQ("vfio-pci", vmt_driver(dev->bdf, driver, sizeof(driver)));
 	ASSERT_EQ(0, lu_take(dev, session, iommu));
 	EXPECT_EQ(0, lu_config_changed(dev));
 	EXPECT_EQ(0, lu_regs_changed(dev));
-	lu_dma_map(dev);
 	lu_irq_enable(dev, dev->saved->irq_index);
 	EXPECT_TRUE(lu_irq_test(dev));
 	EXPECT_TRUE(dev->ops->dma(dev, vmt_stage()));
@@ -365,19 +382,14 @@ static void take(struct __test_metadata *_metadata, struct lu_dev *dev)
 
 static void arrive(struct __test_metadata *_metadata)
 {
-	int stage = vmt_stage(), notes;
-	struct lu_dev good[2] = {};
+	int stage = vmt_stage();
 	unsigned int i;
 
 	session = luo_retrieve_session(luo, "lost");
 	ASSERT_LE(0, session);
-	notes = lu_retrieve(session, NOTES_TOKEN);
+	notes = lu_retrieve(session, LU_NOTES_TOKEN);
 	ASSERT_LE(0, notes);
-	lu_notes_map(notes, good, ARRAY_SIZE(good));
-	devs[ROOT].saved = good[0].saved;
-	devs[ROOT].dma = good[0].dma;
-	devs[BEHIND].saved = good[1].saved;
-	devs[BEHIND].dma = good[1].dma;
+	map_notes();
 
 	for (i = 0; i < FUNCTIONS; i++) {
 		const struct damage *damage = function_damage(stage, i);
@@ -406,6 +418,9 @@ static void arrive(struct __test_metadata *_metadata)
 			 dev->port);
 		EXPECT_TRUE(logged(dev->bdf, text)) {
 			TH_LOG("%s: no line \"%s\"", dev->name, text);
+		}
+		EXPECT_FALSE(logged(dev->bdf, TAKEN_OVER)) {
+			TH_LOG("%s: its translation was taken over", dev->name);
 		}
 		check_lost(_metadata, dev->bdf);
 		EXPECT_EQ(-EIO, lu_retrieve(session, dev->token)) {
@@ -466,6 +481,7 @@ FIXTURE_TEARDOWN(lost)
 
 TEST_F(lost, first)
 {
+	map_notes();
 	leave(_metadata);
 }
 

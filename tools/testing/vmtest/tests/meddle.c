@@ -20,7 +20,6 @@
 #include "lu_harness.h"
 
 #define SESSION		"meddle"
-#define NOTES_TOKEN	1
 #define POLICY		"/sys/module/pcie_aspm/parameters/policy"
 
 static struct lu_dev devs[LU_MAX_DEVS];
@@ -142,16 +141,12 @@ TEST(old_kernel)
 	vmt_mark(VMT_USER1);
 
 	notes = lu_notes_create(devs, count);
-	session = luo_create_session(luo, SESSION);
-	ASSERT_LE(0, session);
-	ASSERT_EQ(0, lu_preserve(session, notes, NOTES_TOKEN));
 	for (i = 0; i < count; i++) {
+		lu_dma_map(&devs[i], iommu);
 		lu_open(&devs[i], iommu);
-		lu_dma_map(&devs[i]);
-		ASSERT_TRUE(lu_program(&devs[i], 1, VFIO_PCI_INTX_IRQ_INDEX));
-		ASSERT_EQ(0, lu_preserve(session, devs[i].vfio->fd, devs[i].token));
-		lu_note_down(&devs[i]);
 	}
+	session = lu_preserve_all(luo, SESSION, notes, devs, count, VFIO_PCI_INTX_IRQ_INDEX);
+	ASSERT_LE(0, session);
 	vmt_mark(VMT_PRESERVED);
 	ASSERT_TRUE(__test_passed(_metadata));
 	vmt_kexec_load();
@@ -170,9 +165,11 @@ TEST(new_kernel)
 	count = lu_find(devs, LU_MAX_DEVS);
 	session = luo_retrieve_session(luo, SESSION);
 	ASSERT_LE(0, session);
-	notes = lu_retrieve(session, NOTES_TOKEN);
+	notes = lu_retrieve(session, LU_NOTES_TOKEN);
 	ASSERT_LE(0, notes);
 	lu_notes_map(notes, devs, count);
+	for (i = 0; i < count; i++)
+		lu_dma_map(&devs[i], iommu);
 
 	meddle(_metadata);
 	check_refused(_metadata);
@@ -196,7 +193,6 @@ TEST(new_kernel)
 	for (i = 0; i < count; i++) {
 		EXPECT_EQ(0, lu_config_changed(&devs[i]));
 		EXPECT_EQ(0, lu_regs_changed(&devs[i]));
-		lu_dma_map(&devs[i]);
 		lu_irq_enable(&devs[i], devs[i].saved->irq_index);
 		EXPECT_TRUE(lu_irq_test(&devs[i]));
 		EXPECT_TRUE(lu_bus_master(devs[i].bdf));

@@ -18,7 +18,7 @@
 
 #include "lu_harness.h"
 
-#define NOTES_TOKEN	1
+#define SESSION		"module"
 #define TEXT_TOKEN	2
 #define TEXT		"no module needed"
 #define NATIVE		"e1000e"
@@ -77,24 +77,23 @@ TEST(old_kernel)
 	luo = luo_open_device();
 	count = lu_find(devs, LU_MAX_DEVS);
 	notes = lu_notes_create(devs, count);
-	for (i = 0; i < count; i++)
+	for (i = 0; i < count; i++) {
 		check_driver(_metadata, &devs[i], is_native(&devs[i]) ? NATIVE : "");
+		lu_dma_map(&devs[i], iommu);
+	}
 
 	/* Nothing is kept when nothing is preserved. */
 	load(_metadata);
 	EXPECT_EQ(0, vmt_modunload("vfio_pci"));
 	ASSERT_EQ(0, vmt_modload("vfio-pci", NULL));
 
-	session = luo_create_session(luo, "module");
-	ASSERT_LE(0, session);
-	for (i = 0; i < count; i++) {
+	for (i = 0; i < count; i++)
 		open_first(&devs[i], iommu);
-		ASSERT_TRUE(lu_program(&devs[i], 1, VFIO_PCI_MSI_IRQ_INDEX));
-		ASSERT_EQ(0, lu_preserve(session, devs[i].vfio->fd, devs[i].token));
-		lu_note_down(&devs[i]);
-		/* The session has the only file now. */
+	session = lu_preserve_all(luo, SESSION, notes, devs, count, VFIO_PCI_MSI_IRQ_INDEX);
+	ASSERT_LE(0, session);
+	/* The session has the only files now. */
+	for (i = 0; i < count; i++)
 		lu_close(&devs[i]);
-	}
 	EXPECT_EQ(-EAGAIN, vmt_modunload("vfio_pci"));
 	close(session);
 	unbind_all();
@@ -102,15 +101,11 @@ TEST(old_kernel)
 	ASSERT_EQ(0, vmt_modload("vfio-pci", NULL));
 
 	/* And now for good. */
-	session = luo_create_session(luo, "module");
-	ASSERT_EQ(0, create_and_preserve_memfd(session, TEXT_TOKEN, TEXT));
-	for (i = 0; i < count; i++) {
+	for (i = 0; i < count; i++)
 		open_first(&devs[i], iommu);
-		ASSERT_TRUE(lu_program(&devs[i], 1, VFIO_PCI_MSI_IRQ_INDEX));
-		ASSERT_EQ(0, lu_preserve(session, devs[i].vfio->fd, devs[i].token));
-		lu_note_down(&devs[i]);
-	}
-	ASSERT_EQ(0, lu_preserve(session, notes, NOTES_TOKEN));
+	session = lu_preserve_all(luo, SESSION, notes, devs, count, VFIO_PCI_MSI_IRQ_INDEX);
+	ASSERT_LE(0, session);
+	ASSERT_EQ(0, create_and_preserve_memfd(session, TEXT_TOKEN, TEXT));
 	vmt_mark(VMT_PRESERVED);
 	ASSERT_TRUE(__test_passed(_metadata));
 	vmt_kexec_load();
@@ -125,12 +120,14 @@ TEST(new_kernel)
 
 	luo = luo_open_device();
 	ASSERT_LE(0, luo);
-	session = luo_retrieve_session(luo, "module");
+	session = luo_retrieve_session(luo, SESSION);
 	ASSERT_LE(0, session);
 	count = lu_find(devs, LU_MAX_DEVS);
-	notes = lu_retrieve(session, NOTES_TOKEN);
+	notes = lu_retrieve(session, LU_NOTES_TOKEN);
 	ASSERT_LE(0, notes);
 	lu_notes_map(notes, devs, count);
+	for (i = 0; i < count; i++)
+		lu_dma_map(&devs[i], iommu);
 	text = restore_and_verify_memfd(session, TEXT_TOKEN, TEXT);
 	EXPECT_LE(0, text);
 	for (i = 0; i < count; i++) {
@@ -147,7 +144,7 @@ TEST(new_kernel)
 	EXPECT_EQ(-EAGAIN, luo_session_finish(session));
 	/* Not even by closing the session, which stays where it is. */
 	close(session);
-	session = luo_retrieve_session(luo, "module");
+	session = luo_retrieve_session(luo, SESSION);
 	ASSERT_LE(0, session);
 	vmt_step("all but the devices retrieved without the module");
 

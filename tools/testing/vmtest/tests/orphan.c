@@ -13,7 +13,6 @@
 
 #include "lu_harness.h"
 
-#define NOTES_TOKEN	1
 
 static struct lu_dev devs[LU_MAX_DEVS];
 static unsigned int count;
@@ -25,8 +24,10 @@ static void own(int session, int ready)
 	int err;
 
 	for (i = 0; i < count; i++) {
+		lu_dma_map(&devs[i], iommu);
 		lu_open(&devs[i], iommu);
-		lu_dma_map(&devs[i]);
+	}
+	for (i = 0; i < count; i++) {
 		/* Every kind of interrupt is in use when the owner dies. */
 		if (!lu_program(&devs[i], 7, devs[i].ops->vectors ? VFIO_PCI_MSIX_IRQ_INDEX :
 				i % 2 ? VFIO_PCI_MSI_IRQ_INDEX : VFIO_PCI_INTX_IRQ_INDEX))
@@ -56,7 +57,7 @@ TEST(old_kernel)
 	ASSERT_LE(0, session);
 	count = lu_find(devs, LU_MAX_DEVS);
 	notes = lu_notes_create(devs, count);
-	ASSERT_EQ(0, lu_preserve(session, notes, NOTES_TOKEN));
+	ASSERT_EQ(0, lu_preserve(session, notes, LU_NOTES_TOKEN));
 
 	ASSERT_EQ(0, pipe(pipefd));
 	owner = fork();
@@ -91,14 +92,15 @@ TEST(new_kernel)
 	session = luo_retrieve_session(luo, "orphan");
 	ASSERT_LE(0, session);
 	count = lu_find(devs, LU_MAX_DEVS);
-	notes = lu_retrieve(session, NOTES_TOKEN);
+	notes = lu_retrieve(session, LU_NOTES_TOKEN);
 	ASSERT_LE(0, notes);
 	lu_notes_map(notes, devs, count);
+	for (i = 0; i < count; i++)
+		lu_dma_map(&devs[i], iommu);
 
 	for (i = 0; i < count; i++) {
 		vmt_bind(devs[i].bdf, "vfio-pci");
 		ASSERT_EQ(0, lu_take(&devs[i], session, iommu));
-		lu_dma_map(&devs[i]);
 		EXPECT_EQ(0, lu_config_changed(&devs[i]));
 		EXPECT_EQ(0, lu_regs_changed(&devs[i]));
 		lu_irq_enable(&devs[i], devs[i].saved->irq_index);

@@ -23,7 +23,6 @@
 
 #include "lu_harness.h"
 
-#define NOTES_TOKEN	1
 #define REGS_SIZE	0x20000	/* of a NIC */
 
 /* In the order in which lu_find() finds the devices of the scenario. */
@@ -65,10 +64,12 @@ TEST_F(override, old_kernel)
 	notes = lu_notes_create(devs, COUNT);
 	session = luo_create_session(self->luo, "override");
 	ASSERT_LE(0, session);
-	ASSERT_EQ(0, lu_preserve(session, notes, NOTES_TOKEN));
+	ASSERT_EQ(0, lu_preserve(session, notes, LU_NOTES_TOKEN));
 	for (i = 0; i < COUNT; i++) {
+		lu_dma_map(&devs[i], self->iommu);
 		lu_open(&devs[i], self->iommu);
-		lu_dma_map(&devs[i]);
+	}
+	for (i = 0; i < COUNT; i++) {
 		ASSERT_TRUE(lu_program(&devs[i], i, VFIO_PCI_MSI_IRQ_INDEX));
 		ASSERT_EQ(0, lu_preserve(session, devs[i].vfio->fd, devs[i].token));
 		lu_note_down(&devs[i]);
@@ -208,9 +209,11 @@ TEST_F(override, new_kernel)
 
 	session = luo_retrieve_session(self->luo, "override");
 	ASSERT_LE(0, session);
-	notes = lu_retrieve(session, NOTES_TOKEN);
+	notes = lu_retrieve(session, LU_NOTES_TOKEN);
 	ASSERT_LE(0, notes);
 	lu_notes_map(notes, devs, COUNT);
+	for (i = 0; i < COUNT; i++)
+		lu_dma_map(&devs[i], self->iommu);
 
 	give_away(_metadata, session, &devs[GIVEN]);
 	give_away(_metadata, session, &devs[BEHIND]);

@@ -7,7 +7,8 @@
  * off, must not go on. The argument says what is wrong:
  *
  *	version		the records have a name that only a later kernel knows
- *	off		the next kernel is booted with liveupdate=off
+ *	off		the next kernel is booted with liveupdate=off: the old one sees that and
+ *			refuses, unless it is told not to look
  *	address, misplaced, number, missing, size, reserved
  *			fields of the root of the records
  *
@@ -83,6 +84,12 @@ int main(int argc, char **argv)
 	ret = vmt_try_kexec_load("/boot/bzImage", extra);
 	if (ret)
 		ksft_exit_fail_msg("kexec_file_load: %s\n", strerror(-ret));
+	if (extra) {
+		ret = vmt_kexec();
+		if (ret != -EOPNOTSUPP)
+			ksft_exit_fail_msg("kexec with %s: %s\n", extra, strerror(-ret));
+		lu_damage("gate");
+	}
 
 	ksft_test_result_pass("a preserved device, and %s is wrong\n", what);
 	printf("#@ exit 0\n");

@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <linux/iommufd.h>
 #include <linux/pci_regs.h>
 #include <linux/vfio.h>
 
@@ -66,6 +67,13 @@ TEST_F(preserve, bound)
 	EXPECT_STREQ("preserved", lu_state(self->dev.port));
 }
 
+static int detach(int fd)
+{
+	struct vfio_device_detach_iommufd_pt arg = { .argsz = sizeof(arg) };
+
+	return ioctl(fd, VFIO_DEVICE_DETACH_IOMMUFD_PT, &arg) ? -errno : 0;
+}
+
 TEST_F(preserve, bound_not_attached)
 {
 	int fd;
@@ -73,9 +81,25 @@ TEST_F(preserve, bound_not_attached)
 	lu_close(&self->dev);
 	fd = lu_cdev_open(self->dev.bdf);
 	ASSERT_EQ(0, lu_bind_iommufd(fd, self->iommu));
+	EXPECT_EQ(-ENOTCONN, lu_preserve(self->session, fd, 1));
+	EXPECT_STREQ("none", lu_state(self->dev.bdf));
+	EXPECT_STREQ("none", lu_state(self->dev.port));
+	/* Attached it is, if only to an IOAS that has nothing in it. */
+	ASSERT_EQ(0, lu_attach(fd, self->iommu));
 	EXPECT_EQ(0, lu_preserve(self->session, fd, 1));
 	EXPECT_STREQ("preserved", lu_state(self->dev.bdf));
 	close(fd);
+}
+
+TEST_F(preserve, detached)
+{
+	int fd = self->dev.vfio->fd;
+
+	ASSERT_EQ(0, detach(fd));
+	EXPECT_EQ(-ENOTCONN, lu_preserve(self->session, fd, 1));
+	EXPECT_STREQ("none", lu_state(self->dev.bdf));
+	ASSERT_EQ(0, lu_attach(fd, self->iommu));
+	EXPECT_EQ(0, lu_preserve(self->session, fd, 1));
 }
 
 TEST_F(preserve, not_bound)
@@ -88,6 +112,7 @@ TEST_F(preserve, not_bound)
 	EXPECT_EQ(-ENOTCONN, lu_preserve(self->session, fd, 1));
 	/* An error is not held against it. */
 	ASSERT_EQ(0, lu_bind_iommufd(fd, self->iommu));
+	ASSERT_EQ(0, lu_attach(fd, self->iommu));
 	EXPECT_EQ(0, lu_preserve(self->session, fd, 1));
 	close(fd);
 }
@@ -169,6 +194,106 @@ TEST_F(preserve, other_files)
 	close(group.fd);
 	close(group.group_fd);
 	iommu_cleanup(group.iommu);
+}
+
+/* The device may only reach what is preserved with it, and before it. */
+TEST_F(preserve, memory)
+{
+	int notes = lu_notes_create(&self->dev, 1), fd = self->dev.vfio->fd;
+	int other = luo_create_session(self->luo, "other");
+	struct dma_region own = {
+		.vaddr = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			      -1, 0),
+		.iova = 0x100000,
+		.size = 4096,
+	};
+
+	/* Memory of a process is lost with it. */
+	ASSERT_NE(MAP_FAILED, own.vaddr);
+	iommu_map(self->iommu, &own);
+	EXPECT_EQ(-EOPNOTSUPP, lu_preserve(self->session, fd, self->dev.token));
+	EXPECT_STREQ("none", lu_state(self->dev.bdf));
+	iommu_unmap(self->iommu, &own);
+
+	lu_dma_map(&self->dev, self->iommu);
+	EXPECT_EQ(-ENOENT, lu_preserve(self->session, fd, self->dev.token));
+	ASSERT_EQ(0, lu_preserve(other, notes, LU_NOTES_TOKEN));
+	EXPECT_EQ(-ENOENT, lu_preserve(self->session, fd, self->dev.token));
+	EXPECT_EQ(0, lu_preserve(other, fd, self->dev.token));
+	EXPECT_STREQ("preserved", lu_state(self->dev.bdf));
+	close(other);
+	EXPECT_STREQ("none", lu_state(self->dev.bdf));
+	ASSERT_EQ(0, lu_preserve(self->session, notes, LU_NOTES_TOKEN));
+	EXPECT_EQ(0, lu_preserve(self->session, fd, self->dev.token));
+	close(notes);
+}
+
+static int unmap(struct iommu *iommu, uint64_t iova, uint64_t length)
+{
+	struct iommu_ioas_unmap arg = {
+		.size = sizeof(arg),
+		.ioas_id = iommu->ioas_id,
+		.iova = iova,
+		.length = length,
+	};
+
+	return ioctl(iommu->iommufd, IOMMU_IOAS_UNMAP, &arg) ? -errno : 0;
+}
+
+static int destroy(struct iommu *iommu, uint32_t id)
+{
+	struct iommu_destroy arg = { .size = sizeof(arg), .id = id };
+
+	return ioctl(iommu->iommufd, IOMMU_DESTROY, &arg) ? -errno : 0;
+}
+
+/* What a preserved device can reach does not change. */
+TEST_F(preserve, immutable)
+{
+	int notes = lu_notes_create(&self->dev, 1), fd = self->dev.vfio->fd;
+	struct iommu *iommu = self->iommu;
+	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
+	struct iommu spare = *iommu;
+	uint64_t iova = 0x100000;
+	struct lu_dev beside;
+
+	ASSERT_EQ(0, lu_preserve(self->session, notes, LU_NOTES_TOKEN));
+	lu_dma_map(&self->dev, iommu);
+	ASSERT_EQ(0, ioctl(iommu->iommufd, IOMMU_IOAS_ALLOC, &alloc));
+	spare.ioas_id = alloc.out_ioas_id;
+	lu_find_one(&beside, 0x8086, 0x10c9, 0);
+	vmt_bind(beside.bdf, "vfio-pci");
+
+	for (int i = 0; i < 2; i++) {
+		int other = lu_cdev_open(beside.bdf);
+
+		ASSERT_LE(0, other);
+		ASSERT_EQ(0, lu_bind_iommufd(other, iommu));
+		ASSERT_EQ(0, lu_preserve(self->session, fd, self->dev.token));
+		EXPECT_EQ(-EBUSY, lu_map_file(iommu, notes, 0, 4096, iova));
+		EXPECT_EQ(-EBUSY, unmap(iommu, self->dev.dma.iova, self->dev.dma.size));
+		EXPECT_EQ(-EBUSY, unmap(iommu, 0, UINT64_MAX));
+		EXPECT_EQ(-EBUSY, lu_attach(fd, &spare));
+		EXPECT_EQ(-EBUSY, detach(fd));
+		EXPECT_EQ(-EBUSY, destroy(iommu, iommu->ioas_id));
+		/* Not even by another device that would share it. */
+		EXPECT_EQ(-EBUSY, lu_attach(other, iommu));
+		/* What is not of that IOAS is nobody's business. */
+		EXPECT_EQ(0, lu_attach(other, &spare));
+		close(other);
+		close(self->session);
+
+		/* And then it can be changed again. */
+		self->session = luo_create_session(self->luo, "one");
+		ASSERT_LE(0, self->session);
+		ASSERT_EQ(0, lu_map_file(iommu, notes, 0, 4096, iova));
+		EXPECT_EQ(0, unmap(iommu, iova, 4096));
+		EXPECT_EQ(0, lu_attach(fd, &spare));
+		EXPECT_EQ(0, detach(fd));
+		EXPECT_EQ(0, lu_attach(fd, iommu));
+		ASSERT_EQ(0, lu_preserve(self->session, notes, LU_NOTES_TOKEN));
+	}
+	close(notes);
 }
 
 TEST_F(preserve, session_closed)
@@ -456,6 +581,16 @@ FIXTURE_VARIANT_ADD(refused, display) {
 /* edu: the first is behind a bridge to conventional PCI. */
 FIXTURE_VARIANT_ADD(refused, behind_bridge) {
 	.vendor = 0x1234, .device = 0x11e8, .err = -EXDEV,
+};
+
+/* It translates by itself. */
+FIXTURE_VARIANT_ADD(refused, ats) {
+	.vendor = 0x1af4, .device = 0x1041, .err = -EOPNOTSUPP,
+};
+
+/* The second is behind a switch that has no ACS, and so not alone in its IOMMU group. */
+FIXTURE_VARIANT_ADD(refused, behind_switch) {
+	.vendor = 0x1234, .device = 0x11e8, .nr = 1, .err = -EOPNOTSUPP,
 };
 
 FIXTURE_SETUP(refused)
