@@ -105,8 +105,7 @@ TEST(old_kernel)
 			check_refused(_metadata, options[i]);
 		/* Looks wrong: but the last one counts, and what is for init does not. */
 		snprintf(line, sizeof(line),
-			 "liveupdate=off liveupdate=on intel-iommu=off intel_iommu=on "
-			 "nointremap intremap=on -- kho=off iommu=off");
+			 "liveupdate=off liveupdate=on nointremap intremap=on -- kho=off iommu=off");
 	}
 	ASSERT_TRUE(__test_passed(_metadata));
 	ASSERT_EQ(0, vmt_try_kexec_load("/boot/bzImage", line));
