@@ -190,11 +190,6 @@ bool intel_ir_liveupdate_keep(struct intel_iommu *iommu, bool x2apic)
 		return false;
 
 	irta = readq(iommu->reg + DMAR_IRTA_REG);
-	{
-		extern u64 temp_gap_in[];	/* TEMP */
-
-		temp_gap_in[iommu->seq_id] = irta & PAGE_MASK;
-	}
 	if (!!(irta & DMA_IRTA_EIME) != x2apic)
 		pr_info("%s: switching to %s mode\n", iommu->name,
 			x2apic ? "x2apic" : "xapic");

@@ -56,8 +56,6 @@
 #include <linux/err.h>
 #include <linux/eventfd.h>
 #include <linux/file.h>
-#include <linux/iommu_liveupdate.h>
-bool iommu_liveupdate_temp_scalable(void);
 #include <linux/io.h>
 #include <linux/jiffies.h>
 #include <linux/kexec_handover.h>
@@ -498,11 +496,6 @@ static int vfio_pci_liveupdate_freeze(struct liveupdate_file_op_args *args)
 		pci_err(pdev, "live update: its driver is being unbound\n");
 		goto err_unfence;
 	}
-
-	/* TEMP: the owner of the translation calls this. */
-	err = iommu_liveupdate_check_image(iommu_liveupdate_temp_scalable());
-	if (err)
-		goto err_unfence;
 
 	err = pci_liveupdate_freeze(pdev);
 	if (err)
