@@ -16,6 +16,13 @@ Witness derives, per device, the events a live update must not show:
     fault         the IOMMU rejected an access, be it logged by the guest or not
     msix-on, msix-off, msi-on, msi-off
 
+and of the IOMMU, under the name "iommu":
+
+    ire-off       it was told not to remap interrupts, and had been told to before
+    ir-table      it was given a table for that
+    msi           a message came that is to be remapped
+    msi-remapped  and was, so it is an interrupt
+
 ENTERED is a mark that nobody sets. JUMP is set before reboot(), and the old kernel goes
 on to write: it masks interrupts and shuts devices down. Only then, in syscore_shutdown(),
 does it mask the interrupt controllers of old, and nothing touches these any more until
@@ -43,11 +50,18 @@ ALL_MARKS = {*MARKS.values(), "ENTERED"}
 EVENT_KINDS = ("write", "bme-clear", "decode-clear", "dstate", "reset", "sbr", "fault",
                "msix-on", "msix-off", "msi-on", "msi-off")
 
+IOMMU_KINDS = ("ire-off", "ir-table", "msi", "msi-remapped")
+
 # An event QEMU does not know only makes it print a warning: older versions lack some.
 TRACE_EVENTS = (
     "pci_cfg_write", "pci_pm_bad_transition", "resettable_phase_hold_exec",
+<<<<<<< HEAD
     "e1000e_core_ctrl_sw_reset", "pic_ioport_write", "vtd_dmar_fault",
     "e1000e_rx_written_to_guest",
+=======
+    "e1000e_core_ctrl_sw_reset", "pic_ioport_write",
+    "vtd_reg_write_gcmd", "vtd_reg_ir_root", "vtd_ir_remap_msi_req", "vtd_ir_remap_msi",
+>>>>>>> fa6c71513144f00374a59f7c5311a9922dc1dd5f
 )
 
 # Many of them: only where they are looked at.
@@ -64,6 +78,10 @@ FAULT = re.compile(r"sid 0x(?P<sid>[0-9a-f]+) fault (?P<what>\d+) addr 0x(?P<add
                    r"write (?P<write>[01])")
 MESSAGE = re.compile(r"\(addr 0x(?P<addr>[0-9a-f]+), ")
 OBJ = re.compile(r"obj=(?P<obj>0x[0-9a-f]+)\((?P<type>[^)]*)\)")
+
+GCMD = re.compile(r"status 0x(?P<status>[0-9a-f]+) value 0x(?P<value>[0-9a-f]+)")
+GCMD_IRE = 1 << 25
+IR_ROOT = re.compile(r"addr 0x(?P<addr>[0-9a-f]+) size 0x(?P<size>[0-9a-f]+)")
 
 # Internal resets, traced without the device's name: charged to all of that type.
 TYPE_RESETS = {"e1000e_core_ctrl_sw_reset": ("e1000e", "igb")}
@@ -187,6 +205,7 @@ class Witness:
             self._write(time, args)
         elif name == "pic_ioport_write":
             self._pic(time, args)
+<<<<<<< HEAD
         elif name == "e1000e_rx_written_to_guest":
             self.frames.append(time)
         elif name == "vtd_ir_remap_msi":
@@ -195,6 +214,10 @@ class Witness:
                 self.messages.append((time, int(m["addr"], 16)))
         elif name == "vtd_dmar_fault":
             self._fault(time, args)
+=======
+        elif name.startswith("vtd_"):
+            self._vtd(time, name, args)
+>>>>>>> fa6c71513144f00374a59f7c5311a9922dc1dd5f
         elif name == "pci_pm_bad_transition":
             m = PM.match(args)
             if m and m["bdf"] in self.by_bdf:
@@ -234,6 +257,21 @@ class Witness:
             self.jump = None
         elif m["master"] == "0" and m["addr"] == "1" and val == 0xff:
             self.masked = time, len(self.events)
+
+    def _vtd(self, time, name, args):
+        kind = val = None
+        if name == "vtd_reg_write_gcmd" and (m := GCMD.match(args)):
+            val = int(m["value"], 16)
+            if int(m["status"], 16) & GCMD_IRE and not val & GCMD_IRE:
+                kind = "ire-off"
+        elif name == "vtd_reg_ir_root" and (m := IR_ROOT.match(args)):
+            kind, val = "ir-table", int(m["addr"], 16)
+        elif name == "vtd_ir_remap_msi_req":
+            kind = "msi"
+        elif name == "vtd_ir_remap_msi":
+            kind = "msi-remapped"
+        if kind:
+            self.events.append(Event(time, "iommu", kind, f"{name} {args}", None, val))
 
     def _reset(self, time, qtype, text):
         """QEMU resets a device of this type; the trace does not say which.
@@ -306,6 +344,23 @@ class Witness:
         offs = {w.offset(dev.caps) for w in allowed} - {None}
         return [ev for ev in self.seen(device, "write", "ENTERED", "OPENED")
                 if ev.off not in offs]
+
+    def remapping(self):
+        """For each jump, the interrupt remapping tables from there to the new kernel's
+        first program, and the messages that came while the one for the gap was in use:
+        [([address], [kind])]."""
+        out = []
+        for window in self.windows("JUMP", "BOOTED"):
+            tables, kinds = [], []
+            for ev in window:
+                if ev.device != "iommu":
+                    continue
+                if ev.kind == "ir-table":
+                    tables.append(ev.val)
+                elif ev.kind in ("msi", "msi-remapped") and len(tables) == 1:
+                    kinds.append(ev.kind)
+            out.append((tables, kinds))
+        return out
 
     def has_mark(self, name):
         return any(m.name == name for m in self.marks)

@@ -248,18 +248,18 @@ int liveupdate_gate_wrong(const struct liveupdate_gate_boot *boot,
 
 /* ---- The image ----------------------------------------------------------------- */
 
-#ifdef CONFIG_PCI_LIVEUPDATE_DAMAGE
 static bool liveupdate_gate_is_open;
 
+#ifdef CONFIG_PCI_LIVEUPDATE_DAMAGE
 /**
  * iommu_liveupdate_open_gate - Let everything pass, for tests of the next kernel.
+ *
+ * Context: Any. There is no way back but the next kernel.
  */
 void iommu_liveupdate_open_gate(void)
 {
 	WRITE_ONCE(liveupdate_gate_is_open, true);
 }
-#else
-#define liveupdate_gate_is_open false
 #endif
 
 static bool liveupdate_gate_either_mode(void)

@@ -226,4 +226,5 @@ static struct kunit_suite liveupdate_gate_suite = {
 	.name = "iommu-liveupdate-gate",
 	.test_cases = liveupdate_gate_cases,
 };
+
 kunit_test_suite(liveupdate_gate_suite);

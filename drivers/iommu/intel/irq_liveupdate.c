@@ -205,7 +205,7 @@ bool intel_ir_liveupdate_keep(struct intel_iommu *iommu, bool x2apic)
  * cannot be found, this does not return.
  *
  * Context: When interrupt remapping is set up, before it is turned off.
- * Return: -ENOSYS, if it returns.
+ * Return: -ENODEV, if it returns.
  */
 int __init intel_ir_liveupdate_fail(const char *why)
 {
@@ -214,13 +214,13 @@ int __init intel_ir_liveupdate_fail(const char *why)
 	bool on = false;
 
 	if (!intel_ir_handed_over())
-		return -ENOSYS;
+		return -ENODEV;
 
 	if (!dmar_table_init()) {
 		for_each_iommu(iommu, drhd)
 			on |= intel_ir_is_on(iommu);
 		if (!on)
-			return -ENOSYS;
+			return -ENODEV;
 	}
 
 	panic("DMAR-IR: live update: devices were handed over with interrupt remapping on, and it cannot stay on (%s); power cycle the host to stop the devices, boot with intremap=on",

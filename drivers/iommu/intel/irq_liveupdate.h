@@ -33,7 +33,7 @@ static inline bool intel_ir_liveupdate_keep(struct intel_iommu *iommu, bool x2ap
 
 static inline int intel_ir_liveupdate_fail(const char *why)
 {
-	return -ENOSYS;
+	return -ENODEV;
 }
 
 #endif
