@@ -55,17 +55,12 @@ IOMMU_KINDS = ("ire-off", "ir-table", "msi", "msi-remapped")
 # An event QEMU does not know only makes it print a warning: older versions lack some.
 TRACE_EVENTS = (
     "pci_cfg_write", "pci_pm_bad_transition", "resettable_phase_hold_exec",
-<<<<<<< HEAD
     "e1000e_core_ctrl_sw_reset", "pic_ioport_write", "vtd_dmar_fault",
-    "e1000e_rx_written_to_guest",
-=======
-    "e1000e_core_ctrl_sw_reset", "pic_ioport_write",
-    "vtd_reg_write_gcmd", "vtd_reg_ir_root", "vtd_ir_remap_msi_req", "vtd_ir_remap_msi",
->>>>>>> fa6c71513144f00374a59f7c5311a9922dc1dd5f
+    "e1000e_rx_written_to_guest", "vtd_reg_write_gcmd", "vtd_reg_ir_root",
 )
 
 # Many of them: only where they are looked at.
-MESSAGE_EVENTS = ("vtd_ir_remap_msi",)
+MESSAGE_EVENTS = ("vtd_ir_remap_msi_req", "vtd_ir_remap_msi")
 
 LINE = re.compile(r"(?:\d+@(?P<time>\d+\.\d+):)?(?P<name>\w+) ?(?P<args>.*)")
 CFG = re.compile(r"(?P<name>.*) (?P<bdf>[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]) @0x(?P<off>[0-9a-f]+) "
@@ -205,19 +200,12 @@ class Witness:
             self._write(time, args)
         elif name == "pic_ioport_write":
             self._pic(time, args)
-<<<<<<< HEAD
         elif name == "e1000e_rx_written_to_guest":
             self.frames.append(time)
-        elif name == "vtd_ir_remap_msi":
-            m = MESSAGE.match(args)
-            if m:
-                self.messages.append((time, int(m["addr"], 16)))
         elif name == "vtd_dmar_fault":
             self._fault(time, args)
-=======
         elif name.startswith("vtd_"):
             self._vtd(time, name, args)
->>>>>>> fa6c71513144f00374a59f7c5311a9922dc1dd5f
         elif name == "pci_pm_bad_transition":
             m = PM.match(args)
             if m and m["bdf"] in self.by_bdf:
@@ -270,6 +258,9 @@ class Witness:
             kind = "msi"
         elif name == "vtd_ir_remap_msi":
             kind = "msi-remapped"
+            m = MESSAGE.match(args)
+            if m:
+                self.messages.append((time, int(m["addr"], 16)))
         if kind:
             self.events.append(Event(time, "iommu", kind, f"{name} {args}", None, val))
 

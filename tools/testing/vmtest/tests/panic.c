@@ -8,12 +8,8 @@
  * The argument says what is wrong:
  *
  *	version		the records have a name that only a later kernel knows
-<<<<<<< HEAD
- *	off		the next kernel is booted with liveupdate=off: the old one sees that and
- *			refuses, unless it is told not to look
-=======
- *	<option>	the next kernel is booted with it, e.g. liveupdate=off
->>>>>>> fa6c71513144f00374a59f7c5311a9922dc1dd5f
+ *	<option>	the next kernel is booted with it, e.g. liveupdate=off: the old one sees
+ *			that and refuses, unless it is told not to look
  *	address, misplaced, number, missing, size, reserved
  *			fields of the root of the records
  *
@@ -83,13 +79,11 @@ int main(int argc, char **argv)
 		lu_damage("version pci-v2");
 	else if (!damage(what))
 		extra = what;
-	/* This kernel would refuse most of it. */
-	if (extra)
-		lu_damage("gate");
 	ret = vmt_try_kexec_load("/boot/bzImage", extra);
 	if (ret)
 		ksft_exit_fail_msg("kexec_file_load: %s\n", strerror(-ret));
 	if (extra) {
+		/* This kernel does not get there by itself. */
 		ret = vmt_kexec();
 		if (ret != -EOPNOTSUPP)
 			ksft_exit_fail_msg("kexec with %s: %s\n", extra, strerror(-ret));
