@@ -158,7 +158,9 @@ static struct {
 	struct iommu_lu_restored *restored;
 	unsigned int nr_restored;
 	unsigned int nr_waiting;
+	unsigned int nr_unfreed;
 	bool adopted;
+	bool finished;
 } iommu_lu_in;
 
 /* The owner of a group whose device nobody has come for yet. */
@@ -421,6 +423,7 @@ static int iommu_lu_flb_retrieve(struct liveupdate_flb_op_args *args)
 	if (!iommu_lu_in.restored)
 		iommu_liveupdate_panic("no memory for the records");
 	iommu_lu_in.nr_restored = ser->domains.nr;
+	iommu_lu_in.nr_unfreed = ser->domains.nr;
 	for (unsigned int i = 0; i < ser->domains.nr; i++) {
 		iommu_lu_in.restored[i].ser = doms[i];
 		iommu_lu_in.restored[i].index = i;
@@ -441,18 +444,10 @@ static int iommu_lu_flb_retrieve(struct liveupdate_flb_op_args *args)
 	return 0;
 }
 
-static void iommu_lu_flb_finish(struct liveupdate_flb_op_args *args)
+/* No file depends on the records any more, and no device on a restored domain. */
+static void iommu_lu_free_records(void)
 {
-	/* The last device has left its domain, but freeing takes its time. */
-	for (unsigned int i = 0; i < iommu_lu_in.nr_restored; i++)
-		flush_work(&iommu_lu_in.restored[i].free);
-
-	guard(mutex)(&iommu_liveupdate_lock);
-
-	for (unsigned int i = 0; i < iommu_lu_in.nr_restored; i++) {
-		if (WARN_ON_ONCE(iommu_lu_in.restored[i].users))
-			return;
-	}
+	lockdep_assert_held(&iommu_liveupdate_lock);
 
 	kvfree(iommu_lu_in.unit);
 	kvfree(iommu_lu_in.device);
@@ -469,7 +464,23 @@ static void iommu_lu_flb_finish(struct liveupdate_flb_op_args *args)
 	if (iommu_lu_in.ser->memory.nr)
 		kho_block_set_destroy(&iommu_lu_in.memory.blocks);
 	kho_restore_free(iommu_lu_in.ser);
-	iommu_lu_in.ser = NULL;
+	WRITE_ONCE(iommu_lu_in.ser, NULL);
+}
+
+/*
+ * A device whose session was closed when it was bound but not attached is still on
+ * its restored domain. Then the records go when it has left.
+ */
+static void iommu_lu_flb_finish(struct liveupdate_flb_op_args *args)
+{
+	/* Mostly the last device has left just now: what it held is free then. */
+	for (unsigned int i = 0; i < iommu_lu_in.nr_restored; i++)
+		flush_work(&iommu_lu_in.restored[i].free);
+
+	guard(mutex)(&iommu_liveupdate_lock);
+	iommu_lu_in.finished = true;
+	if (!iommu_lu_in.nr_unfreed)
+		iommu_lu_free_records();
 }
 
 static const struct liveupdate_flb_ops iommu_lu_flb_ops = {
@@ -1276,6 +1287,10 @@ static void iommu_lu_free_work(struct work_struct *work)
 		if (iommu_lu_in.mem[i]->domain == restored->index)
 			memfd_luo_release(iommu_lu_in.mem[i]->memfd);
 	}
+
+	guard(mutex)(&iommu_liveupdate_lock);
+	if (!--iommu_lu_in.nr_unfreed && iommu_lu_in.finished)
+		iommu_lu_free_records();
 }
 
 /**

@@ -5,8 +5,9 @@
  * left behind, and the next try gets one allocation further.
  *
  * The kernel's fail-nth lets the nth allocation of a call fail; the first call in
- * which none has failed has passed all of them. With "vmtest.boot" the second kernel
- * runs out of memory while it takes over, and must not get as far as this program.
+ * which none has failed has passed all of them. With "vmtest.boot=" the allocation of
+ * this number fails in the second kernel while it takes over, and that kernel must not
+ * get as far as this program.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,9 +16,12 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <linux/iommufd.h>
+#include <linux/reboot.h>
 
 #include "lu_harness.h"
 #include "stream.h"
@@ -55,24 +59,31 @@ static void allow_all(void)
 	allow("fail_page_alloc", "ignore-gfp-highmem", "0");
 	allow("fail_page_alloc", "min-order", "0");
 	allow("fail_page_alloc", "verbose", "0");
+	/* iommufd's own, which fail lookups of objects as well. */
+	allow("fail_iommufd", "verbose", "0");
 }
+
+/* Open all the time: what opening it takes might fail as well. */
+static int nth_fd = -1;
 
 static void fail_nth(unsigned int n)
 {
 	char text[16];
 
+	if (nth_fd < 0)
+		nth_fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
 	snprintf(text, sizeof(text), "%u", n);
-	if (vmt_write_file("/proc/thread-self/fail-nth", text) < 0)
+	if (pwrite(nth_fd, text, strlen(text), 0) < 0)
 		vmt_die("fail-nth");
 }
 
 /* Has one failed? Lets no more fail. */
 static bool has_failed(void)
 {
-	char text[32];
+	char text[32] = "";
 	bool failed;
 
-	if (vmt_read_file("/proc/thread-self/fail-nth", text, sizeof(text)) < 0)
+	if (pread(nth_fd, text, sizeof(text) - 1, 0) < 0)
 		vmt_die("fail-nth");
 	failed = !atoi(text);
 	fail_nth(0);
@@ -140,7 +151,7 @@ static int sweep(struct __test_metadata *_metadata, const char *what, int (*call
 			continue;
 		}
 		refused++;
-		EXPECT_TRUE(ret == -ENOMEM || ret == -EAGAIN) {
+		EXPECT_TRUE(ret == -ENOMEM || ret == -EAGAIN || ret == -ENOENT) {
 			TH_LOG("%s: allocation %u: %s", what, n, strerror(-ret));
 		}
 		after = usage();
@@ -198,6 +209,7 @@ static void expect_mutable(struct __test_metadata *_metadata)
 static void leave(struct __test_metadata *_metadata)
 {
 	const char *boot = vmt_param("boot");
+	char extra[256];
 	unsigned int n;
 	int ret;
 
@@ -214,7 +226,10 @@ static void leave(struct __test_metadata *_metadata)
 
 	if (boot) {
 		ASSERT_EQ(0, preserve());
-		vmt_kexec_load();
+		snprintf(extra, sizeof(extra),
+			 "failslab.ignore_gfp_wait=0 fail_page_alloc.ignore_gfp_wait=0 fail_page_alloc.min_order=0 iommu_liveupdate_fail_nth=%s",
+			 boot);
+		ASSERT_EQ(0, vmt_try_kexec_load("/boot/bzImage", extra));
 		ksft_test_result_pass("memory is to run out in the next kernel\n");
 		printf("#@ exit 0\n");
 		ASSERT_EQ(0, vmt_kexec());
@@ -233,8 +248,12 @@ static void leave(struct __test_metadata *_metadata)
 	for (n = 1; n < LIMIT; n++) {
 		stream_consume(&stream);
 		stream.state->marked = n;
+		fflush(NULL);
+		tcdrain(STDOUT_FILENO);
+		vmt_mark(VMT_JUMP);
 		fail_nth(n);
-		ret = vmt_kexec();
+		ret = syscall(SYS_reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2,
+			      LINUX_REBOOT_CMD_KEXEC, NULL) ? -errno : 0;
 		ASSERT_TRUE(has_failed());
 		ASSERT_EQ(-ENOMEM, ret) {
 			TH_LOG("reboot(): allocation %u", n);

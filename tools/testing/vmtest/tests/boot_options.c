@@ -84,7 +84,7 @@ TEST(old_kernel)
 	lu_find_one(&dev, 0x8086, 0x10d3, 0);
 	notes = lu_notes_create(&dev, 1);
 	lu_open(&dev, iommu);
-	lu_dma_map(&dev);
+	lu_dma_map(&dev, iommu);
 	ASSERT_TRUE(lu_program(&dev, 1, VFIO_PCI_MSIX_IRQ_INDEX));
 	lu_note_down(&dev);
 	ASSERT_EQ(0, lu_preserve(session, notes, NOTES_TOKEN));

@@ -42,15 +42,15 @@ TEST(old_kernel)
 	struct iommu *iommu = iommu_init(MODE_IOMMUFD);
 	unsigned int cap;
 	uint32_t address;
-	int luo, session;
+	int luo, session, notes;
 
 	vmt_mark(VMT_START);
 	luo = luo_open_device();
 	session = luo_create_session(luo, "ir-gap");
 	lu_find_one(&dev, 0x1234, 0x11e8, 0);
-	lu_notes_create(&dev, 1);
+	notes = lu_notes_create(&dev, 1);
 	lu_open(&dev, iommu);
-	lu_dma_map(&dev);
+	lu_dma_map(&dev, iommu);
 	lu_set_command(&dev, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 	lu_irq_enable(&dev, VFIO_PCI_MSI_IRQ_INDEX);
 
@@ -71,8 +71,10 @@ TEST(old_kernel)
 	wait_for_dma();
 
 	/* The unpatched kernel has neither, and no device that goes on. */
-	if (!vmt_stock())
+	if (!vmt_stock()) {
+		ASSERT_EQ(0, lu_preserve(session, notes, LU_NOTES_TOKEN));
 		ASSERT_EQ(0, lu_preserve(session, dev.vfio->fd, dev.token));
+	}
 	vmt_mark(VMT_PRESERVED);
 	vmt_kexec_load();
 	copy(EDU_BUFFER, address, EDU_DMA_TO_RAM);
