@@ -346,14 +346,13 @@ static void **iommu_lu_set_read(struct iommu_lu_set *set, struct iommu_ser_set *
 	set->ser = ser;
 	recs = kvcalloc(ser->nr + 1, sizeof(*recs), GFP_KERNEL);
 	if (!recs)
-		iommu_liveupdate_panic("no memory for the records");
+		lu_panic("no memory for the records");
 	if (!ser->nr)
 		return recs;
 
 	err = kho_block_set_restore(&set->blocks, ser->head_pa);
 	if (err)
-		iommu_liveupdate_panic("the records are unusable (%pe)",
-				       ERR_PTR(err));
+		lu_panic("the records are unusable (%pe)", ERR_PTR(err));
 	kho_block_set_it_init(&it, &set->blocks);
 	while ((rec = kho_block_set_it_read_entry(&it))) {
 		if (set->nr < ser->nr)
@@ -361,8 +360,8 @@ static void **iommu_lu_set_read(struct iommu_lu_set *set, struct iommu_ser_set *
 		set->nr++;
 	}
 	if (set->nr != ser->nr)
-		iommu_liveupdate_panic("%u records where %u were announced",
-				       set->nr, ser->nr);
+		lu_panic("%u records where %u were announced",
+			 set->nr, ser->nr);
 	return recs;
 }
 
@@ -392,7 +391,7 @@ static void iommu_lu_check_records(void)
 			bad = "record of a memfd";
 	}
 	if (bad)
-		iommu_liveupdate_panic("the records are unusable: %s", bad);
+		lu_panic("the records are unusable: %s", bad);
 }
 
 static void iommu_lu_free_work(struct work_struct *work);
@@ -409,7 +408,7 @@ static int iommu_lu_flb_retrieve(struct liveupdate_flb_op_args *args)
 
 	bad = iommu_liveupdate_check_ser(ser);
 	if (bad)
-		iommu_liveupdate_panic("the records are unusable: %s", bad);
+		lu_panic("the records are unusable: %s", bad);
 
 	iommu_lu_in.ser = ser;
 	iommu_lu_in.unit = (void *)iommu_lu_set_read(&iommu_lu_in.units, &ser->units);
@@ -421,7 +420,7 @@ static int iommu_lu_flb_retrieve(struct liveupdate_flb_op_args *args)
 	iommu_lu_in.restored = kvcalloc(ser->domains.nr,
 					sizeof(*iommu_lu_in.restored), GFP_KERNEL);
 	if (!iommu_lu_in.restored)
-		iommu_liveupdate_panic("no memory for the records");
+		lu_panic("no memory for the records");
 	iommu_lu_in.nr_restored = ser->domains.nr;
 	iommu_lu_in.nr_unfreed = ser->domains.nr;
 	for (unsigned int i = 0; i < ser->domains.nr; i++) {
@@ -436,8 +435,8 @@ static int iommu_lu_flb_retrieve(struct liveupdate_flb_op_args *args)
 	for (unsigned int i = 0; i < ser->memory.nr; i++) {
 		err = memfd_luo_hold(iommu_lu_in.mem[i]->memfd);
 		if (err)
-			iommu_liveupdate_panic("guest memory cannot be held (%pe)",
-					       ERR_PTR(err));
+			lu_panic("guest memory cannot be held (%pe)",
+				 ERR_PTR(err));
 	}
 
 	args->obj = &iommu_lu_in;
@@ -1202,16 +1201,16 @@ bool iommu_liveupdate_restore_group(struct iommu_group *group)
 
 	restored = &iommu_lu_in.restored[ser->domain];
 	if (!list_is_singular(&group->devices) || !restored->domain)
-		iommu_liveupdate_panic("%s: its translation cannot be taken over, its IOMMU group is not what it was",
-				       dev_name(gdev->dev));
+		lu_panic("%s: its IOMMU group is not what it was",
+			 dev_name(gdev->dev));
 	iommu_liveupdate_inject(true);
 	err = restored->ops->restore_device(restored->domain, gdev->dev, ser);
 	if (!err)
 		err = __iommu_group_alloc_blocking_domain(group);
 	iommu_liveupdate_inject(false);
 	if (err)
-		iommu_liveupdate_panic("%s: its translation cannot be taken over (%pe)",
-				       dev_name(gdev->dev), ERR_PTR(err));
+		lu_panic("%s: its translation cannot be taken over (%pe)",
+			 dev_name(gdev->dev), ERR_PTR(err));
 
 	group->domain = restored->domain;
 	group->owner = &iommu_lu_owner;
@@ -1387,16 +1386,16 @@ static int __init iommu_lu_check_handover(void)
 		if (strncmp(name, IOMMU_LUO_FLB_PREFIX, strlen(IOMMU_LUO_FLB_PREFIX)))
 			continue;
 		if (strcmp(name, IOMMU_LUO_FLB_COMPATIBLE))
-			iommu_liveupdate_panic("translation was handed over as '%s', this kernel only knows '%s'",
-					       name, IOMMU_LUO_FLB_COMPATIBLE);
+			lu_panic("translation was handed over as '%s', this kernel only knows '%s'",
+				 name, IOMMU_LUO_FLB_COMPATIBLE);
 		if (!liveupdate_enabled())
-			iommu_liveupdate_panic("translation was handed over, but live update is off, boot with liveupdate=on");
+			lu_panic("live update is off, boot with liveupdate=on");
 		iommu_liveupdate_inject(true);
 		err = liveupdate_flb_get_incoming(&iommu_lu_flb, &obj);
 		iommu_liveupdate_inject(false);
 		if (err)
-			iommu_liveupdate_panic("the records are unusable (%pe)",
-					       ERR_PTR(err));
+			lu_panic("the records are unusable (%pe)",
+				 ERR_PTR(err));
 		liveupdate_flb_put_incoming(&iommu_lu_flb);
 	}
 
@@ -1408,10 +1407,10 @@ core_initcall(iommu_lu_check_handover);
 static int __init iommu_lu_check_adopted(void)
 {
 	if (iommu_lu_in.ser && !iommu_lu_in.adopted)
-		iommu_liveupdate_panic("no IOMMU driver took the translation over, boot with intel_iommu=on and without iommu=off");
+		lu_panic("no driver for the IOMMU, boot with intel_iommu=on");
 	if (iommu_lu_in.nr_waiting)
-		iommu_liveupdate_panic("%u devices whose translation was handed over were not probed",
-				       iommu_lu_in.nr_waiting);
+		lu_panic("%u devices were not probed",
+			 iommu_lu_in.nr_waiting);
 	return 0;
 }
 device_initcall(iommu_lu_check_adopted);

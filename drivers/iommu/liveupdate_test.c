@@ -259,7 +259,6 @@ static void device_reserved(union record *rec)
 	rec->device.reserved[4] = 1;
 }
 
-
 static const struct damage damages[] = {
 	{ "root", NULL, ROOT, no_damage },
 	{ "root: size of units", "size of a record", ROOT, root_unit_size },

@@ -11,9 +11,9 @@
  *   gate
  *
  * and with the next freeze the bytes at <offset> (decimal) of the device's record,
- * of the root, or of an IOMMU's record, become <value> (hexadecimal, <size> is 1, 2, 4 or 8), or the FLB
- * gets another name, or the command line of the next kernel is not looked at. Nothing
- * takes it back but the next kernel.
+ * of the root, or of an IOMMU's record, become <value> (hexadecimal, <size> is 1, 2, 4
+ * or 8), or the FLB gets another name, or the command line of the next kernel is not
+ * looked at. Nothing takes it back but the next kernel.
  *
  * Lock order: pci_liveupdate_damage_lock is taken inside pci_liveupdate_lock.
  */

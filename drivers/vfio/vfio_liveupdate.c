@@ -169,13 +169,13 @@ EXPORT_SYMBOL_GPL(vfio_liveupdate_wait);
  * @device: The device.
  *
  * Counting per CPU is for the common case; to come to a sum takes RCU grace
- * periods, which a live update has no time for.
+ * periods, which a live update has no time for. They need not be waited for here.
  *
  * Context: Process context, sleeps.
  */
 void vfio_liveupdate_prepare(struct vfio_device *device)
 {
-	percpu_ref_switch_to_atomic_sync(&device->liveupdate.users);
+	percpu_ref_switch_to_atomic(&device->liveupdate.users, NULL);
 }
 EXPORT_SYMBOL_GPL(vfio_liveupdate_prepare);
 

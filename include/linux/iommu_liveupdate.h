@@ -4,7 +4,6 @@
 
 #include <linux/compiler.h>
 #include <linux/kho/abi/iommu.h>
-#include <linux/panic.h>
 #include <linux/types.h>
 
 struct device;
@@ -67,14 +66,6 @@ struct iommu_preserved {
 	unsigned int nr_memfds;
 	u64 mapped;
 };
-
-/*
- * What came from the old kernel cannot be used: say what is wrong, and what to do
- * about it, in one line.
- */
-#define iommu_liveupdate_panic(fmt, ...)					\
-	panic("iommu: liveupdate: " fmt "; devices may be writing to memory, power cycle the host to stop them", \
-	      ##__VA_ARGS__)
 
 #if defined(CONFIG_IOMMU_LIVEUPDATE) && defined(CONFIG_PCI_LIVEUPDATE_DAMAGE) && \
 	defined(CONFIG_FAULT_INJECTION)

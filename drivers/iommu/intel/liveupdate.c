@@ -62,6 +62,7 @@
 #include <linux/xarray.h>
 
 #include "../iommu-pages.h"
+#include "../liveupdate.h"
 #include "iommu.h"
 #include "irq_liveupdate.h"
 #include "liveupdate.h"
@@ -459,8 +460,8 @@ void intel_liveupdate_check_disable(struct intel_iommu *iommu)
 {
 	if (system_state < SYSTEM_RUNNING && iommu_liveupdate_incoming() &&
 	    readl(iommu->reg + DMAR_GSTS_REG) & DMA_GSTS_TES)
-		iommu_liveupdate_panic("%s is about to be turned off, boot with intel_iommu=on and without iommu=off",
-				       iommu->name);
+		lu_panic("%s would be turned off, boot with intel_iommu=on",
+			 iommu->name);
 }
 
 /* A page of the old kernel's tables. Freed when the hardware has left it. */
@@ -477,8 +478,8 @@ static void * __init intel_lu_take_page(phys_addr_t phys)
 	err = virt ? xa_err(xa_store(&intel_lu_pages, pfn, virt, GFP_KERNEL)) :
 		     -EINVAL;
 	if (err)
-		iommu_liveupdate_panic("a table of the old kernel at %#llx cannot be taken over (%pe)",
-				       (u64)phys, ERR_PTR(err));
+		lu_panic("a table of the old kernel at %#llx cannot be taken over (%pe)",
+			 (u64)phys, ERR_PTR(err));
 	return virt;
 }
 
@@ -514,8 +515,8 @@ static struct dmar_domain * __init intel_lu_get_domain(struct intel_iommu *iommu
 
 	domain = intel_lu_alloc_domain(iommu, ser);
 	if (IS_ERR(domain))
-		iommu_liveupdate_panic("%s cannot do the translation that was handed over (%pe)",
-				       iommu->name, domain);
+		lu_panic("%s cannot do the translation that was handed over (%pe)",
+			 iommu->name, domain);
 	dmar = to_dmar_domain(domain);
 	domain->type = IOMMU_DOMAIN_UNMANAGED;
 	domain->owner = &intel_iommu_ops;
@@ -531,15 +532,15 @@ static struct dmar_domain * __init intel_lu_get_domain(struct intel_iommu *iommu
 	if (!err)
 		err = xa_err(xa_store(&intel_lu_domains, index, dmar, GFP_KERNEL));
 	if (err)
-		iommu_liveupdate_panic("%s: the page table that was handed over is unusable (%pe)",
-				       iommu->name, ERR_PTR(err));
+		lu_panic("%s: the page table that was handed over is unusable (%pe)",
+			 iommu->name, ERR_PTR(err));
 	iommu_liveupdate_set_domain(index, domain, &intel_liveupdate_ops);
 	return dmar;
 }
 
 /* The domain id is the old kernel's. Nobody else must get it. */
-static void __init intel_lu_reserve_did(struct intel_iommu *iommu, struct dmar_domain *dmar,
-				 u16 did)
+static void __init intel_lu_reserve_did(struct intel_iommu *iommu,
+					struct dmar_domain *dmar, u16 did)
 {
 	struct iommu_domain_info *info;
 	int ret;
@@ -549,14 +550,14 @@ static void __init intel_lu_reserve_did(struct intel_iommu *iommu, struct dmar_d
 	info = xa_load(&dmar->iommu_array, iommu->seq_id);
 	if (info) {
 		if (info->did != did)
-			iommu_liveupdate_panic("%s: domain ids %u and %u for one page table",
-					       iommu->name, info->did, did);
+			lu_panic("%s: domain ids %u and %u for one page table",
+				 iommu->name, info->did, did);
 		info->refcnt++;
 		return;
 	}
 
 	if (did < IDA_START_DID || did >= cap_ndoms(iommu->cap))
-		iommu_liveupdate_panic("%s: domain id %u", iommu->name, did);
+		lu_panic("%s: domain id %u", iommu->name, did);
 	info = kzalloc_obj(*info);
 	ret = info ? ida_alloc_range(&iommu->domain_ida, did, did, GFP_KERNEL) : -ENOMEM;
 	if (ret >= 0) {
@@ -567,16 +568,16 @@ static void __init intel_lu_reserve_did(struct intel_iommu *iommu, struct dmar_d
 				      GFP_KERNEL));
 	}
 	if (ret < 0)
-		iommu_liveupdate_panic("%s: domain id %u cannot be kept (%pe)",
-				       iommu->name, did, ERR_PTR(ret));
+		lu_panic("%s: domain id %u cannot be kept (%pe)",
+			 iommu->name, did, ERR_PTR(ret));
 }
 
-static void __init __noreturn intel_lu_mismatch(const struct iommu_device_ser *ser,
-					 const char *what)
+static void __init __noreturn
+intel_lu_mismatch(const struct iommu_device_ser *ser, const char *what)
 {
-	iommu_liveupdate_panic("%04x:%02x:%02x.%d: %s is not what was recorded",
-			       ser->segment, PCI_BUS_NUM(ser->bdf),
-			       PCI_SLOT(ser->bdf), PCI_FUNC(ser->bdf), what);
+	lu_panic("%04x:%02x:%02x.%d: %s is not what was recorded",
+		 ser->segment, PCI_BUS_NUM(ser->bdf), PCI_SLOT(ser->bdf),
+		 PCI_FUNC(ser->bdf), what);
 }
 
 static void __init intel_lu_check_context(struct context_entry *old, struct dmar_domain *dmar,
@@ -640,7 +641,7 @@ intel_lu_copy_pasid(struct intel_iommu *iommu, struct dmar_domain *dmar,
 					PAGE_SIZE << ser->pasid_order);
 	table = iommu_alloc_pages_node_sz(iommu->node, GFP_KERNEL, SZ_4K);
 	if (!dir || !table)
-		iommu_liveupdate_panic("%s: no memory for PASID tables", iommu->name);
+		lu_panic("%s: no memory for PASID tables", iommu->name);
 
 	*table = *old;
 	dir->val = virt_to_phys(table) | PASID_PTE_PRESENT;
@@ -684,7 +685,7 @@ static void __init intel_lu_adopt_device(struct intel_iommu *iommu, struct root_
 	ludev = kzalloc_obj(*ludev);
 	context = iommu_context_addr(iommu, bus, devfn, 1);
 	if (!ludev || !context)
-		iommu_liveupdate_panic("%s: no memory for context tables", iommu->name);
+		lu_panic("%s: no memory for context tables", iommu->name);
 	ludev->ser = ser;
 	ludev->iommu = iommu;
 	list_add_tail(&ludev->node, &intel_lu_devices);
@@ -720,6 +721,7 @@ void __init intel_liveupdate_adopt(struct intel_iommu *iommu)
 	const struct iommu_device_ser *ser;
 	const struct iommu_unit_ser *unit;
 	struct root_entry *old_root;
+	bool scalable;
 	u64 rtaddr;
 
 	if (!iommu_liveupdate_incoming())
@@ -728,8 +730,8 @@ void __init intel_liveupdate_adopt(struct intel_iommu *iommu)
 	unit = intel_lu_in_unit(iommu);
 	if (!unit) {
 		if (intel_liveupdate_keep(iommu) && !intel_lu_translates(iommu))
-			iommu_liveupdate_panic("%s is in another mode, boot with the options of the old kernel",
-					       iommu->name);
+			lu_panic("%s is in another mode, boot with the options of the old kernel",
+				 iommu->name);
 		if (intel_liveupdate_keep(iommu))
 			pr_info("%s: not recorded, everything is blocked\n",
 				iommu->name);
@@ -737,20 +739,19 @@ void __init intel_liveupdate_adopt(struct intel_iommu *iommu)
 	}
 
 	rtaddr = readq(iommu->reg + DMAR_RTADDR_REG);
-	if (!(rtaddr & DMA_RTADDR_SMT) != !(unit->flags & IOMMU_SER_UNIT_SCALABLE) ||
+	scalable = rtaddr & DMA_RTADDR_SMT;
+	if (scalable != !!(unit->flags & IOMMU_SER_UNIT_SCALABLE) ||
 	    (rtaddr & VTD_PAGE_MASK) != unit->root_phys)
-		iommu_liveupdate_panic("%s uses the root table %#llx, not %#llx",
-				       iommu->name, rtaddr, unit->root_phys);
-	if (!(rtaddr & DMA_RTADDR_SMT) != !sm_supported(iommu))
-		iommu_liveupdate_panic("%s was handed over in %s mode, boot with intel_iommu=%s",
-				       iommu->name,
-				       rtaddr & DMA_RTADDR_SMT ? "scalable" : "legacy",
-				       rtaddr & DMA_RTADDR_SMT ? "sm_on" : "sm_off");
+		lu_panic("%s uses the root table %#llx, not %#llx",
+			 iommu->name, rtaddr, unit->root_phys);
+	if (scalable != !!sm_supported(iommu))
+		lu_panic("%s was handed over in %s mode, boot with intel_iommu=%s",
+			 iommu->name, scalable ? "scalable" : "legacy",
+			 scalable ? "sm_on" : "sm_off");
 	if (!intel_liveupdate_keep(iommu))
-		iommu_liveupdate_panic("%s does not translate", iommu->name);
+		lu_panic("%s does not translate", iommu->name);
 	if (unit->cap != iommu->cap || unit->ecap != iommu->ecap)
-		iommu_liveupdate_panic("%s has other capabilities than before",
-				       iommu->name);
+		lu_panic("%s has other capabilities than before", iommu->name);
 
 	iommu_liveupdate_inject(true);
 	old_root = intel_lu_take_page(unit->root_phys);
@@ -779,8 +780,8 @@ void __init intel_liveupdate_adopted(void)
 		struct intel_iommu *iommu = intel_lu_find_iommu(unit);
 
 		if (!iommu)
-			iommu_liveupdate_panic("the IOMMU at %#llx did not come back",
-					       unit->reg_phys);
+			lu_panic("the IOMMU at %#llx did not come back",
+				 unit->reg_phys);
 		if (unit->ir_gap) {
 			intel_ir_liveupdate_check(iommu, unit->ir_gap);
 			intel_ir_liveupdate_release(unit->ir_gap);
@@ -840,7 +841,7 @@ bool intel_liveupdate_pasid_table(struct device_domain_info *info)
 	table = kzalloc_obj(*table);
 	iommu_liveupdate_inject(false);
 	if (!table)
-		iommu_liveupdate_panic("no memory for a PASID table");
+		lu_panic("no memory for a PASID table");
 	table->table = ludev->pasid_dir;
 	/* Eight bytes for 64 entries. */
 	table->max_pasid = (PAGE_SIZE << ludev->ser->pasid_order) << 3;
