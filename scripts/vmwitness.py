@@ -155,7 +155,7 @@ class Device:
 
 
 class Witness:
-    """Reads a trace file.
+    """Reads a trace file, or, without a path, what feed() is given line by line.
 
     devices: {id: (bdf, [ids of the bridges above])} as QEMU tells it, bdf as "00:04.0";
     types: {id: QEMU's type name}; caps: {bdf: {"hdr":, "pm":, "exp":, ...}} as the guest
@@ -176,11 +176,15 @@ class Witness:
         self.jump = None        # the mark JUMP, until the new kernel is seen
         self.masked = None      # since then: when the interrupt controllers were masked,
                                 # and the number of events until then
-        with open(path, encoding="ascii", errors="replace") as f:
-            for line in f:
-                m = LINE.match(line)
-                if m:
-                    self._line(float(m["time"] or 0), m["name"], m["args"])
+        if path:
+            with open(path, encoding="ascii", errors="replace") as f:
+                for line in f:
+                    self.feed(line)
+
+    def feed(self, line):
+        m = LINE.match(line)
+        if m:
+            self._line(float(m["time"] or 0), m["name"], m["args"])
 
     def _line(self, time, name, args):
         if name == "pci_cfg_write":
@@ -339,7 +343,6 @@ class Witness:
                 pending[ev.device] = pending.get(ev.device, 0) + 1
         return out
 
-
     def arrived(self, addr, start, end):
         """How many interrupt messages to an address went through."""
         return sum(t0 <= t < t1 and addr == to
@@ -353,9 +356,12 @@ class Witness:
             out[key] = out.get(key, 0) + sum(mark.time <= t < end.time for t in self.frames)
         return out
 
-    def longest_pause(self):
-        """The longest time between two frames, in milliseconds."""
-        return max((b - a for a, b in zip(self.frames, self.frames[1:])), default=0) * 1000
+    def longest_pause(self, start=None, end=None):
+        """The longest time between two frames, in milliseconds. With two marks, between
+        those of which a part is between each `start` and the next `end`; None if there
+        are no such frames."""
+        windows = self.times(start, end) if start else [(0, float("inf"))]
+        return longest(self.frames, windows)
 
     def timeline(self):
         """Frames and marks for a picture, in milliseconds from the first mark."""
@@ -363,6 +369,13 @@ class Witness:
         return {"frames": [round((t - start) * 1000, 1) for t in self.frames],
                 "marks": [[m.name, m.stage, round((m.time - start) * 1000, 1)]
                           for m in sorted(self.marks)]}
+
+
+def longest(times, windows):
+    """The longest interval of ascending `times` that overlaps one of `windows`, in
+    milliseconds, or None."""
+    return max(((b - a) * 1000 for a, b in zip(times, times[1:])
+                if any(a < t1 and b > t0 for t0, t1 in windows)), default=None)
 
 
 # --- what the documentation admits ----------------------------------------------------
