@@ -366,7 +366,8 @@ class Witness:
     def timeline(self):
         """Frames and marks for a picture, in milliseconds from the first mark."""
         start = min((m.time for m in self.marks), default=0)
-        return {"frames": [round((t - start) * 1000, 1) for t in self.frames],
+        return {"start": start,
+                "frames": [round((t - start) * 1000, 1) for t in self.frames],
                 "marks": [[m.name, m.stage, round((m.time - start) * 1000, 1)]
                           for m in sorted(self.marks)]}
 
