@@ -60,6 +60,8 @@ PM = re.compile(r".* (?P<bdf>[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]) ")
 NO_SOFT_RESET = 0x8
 PIC = re.compile(r"master (?P<master>[01]) addr 0x(?P<addr>[01]) val 0x(?P<val>[0-9a-f]+)")
 PIC_ICW1 = 0x10
+# A register of the host bridge that cannot be written, and so is for the trace only.
+TICK = 0x2c
 FAULT = re.compile(r"sid 0x(?P<sid>[0-9a-f]+) fault (?P<what>\d+) addr 0x(?P<addr>[0-9a-f]+) "
                    r"write (?P<write>[01])")
 MESSAGE = re.compile(r"\(addr 0x(?P<addr>[0-9a-f]+), ")
@@ -164,6 +166,8 @@ class Witness:
 
     def __init__(self, path, devices, types, caps):
         self.marks, self.events = [], []
+        self.ticks = {}         # (name of a mark, stage): what the guest's clock said
+        self.tick = None
         self.faults = []        # (BDF, text), of whatever device
         self.messages = []      # (time, address) of each interrupt message that went through
         self.frames = []        # when a network card was done with one: written, or its DMA
@@ -263,10 +267,16 @@ class Witness:
         if not m:
             return
         off, val = int(m["off"], 16), int(m["val"], 16)
+        if m["bdf"] == "00:00.0" and off == TICK:
+            self.tick = val
+            return
         if m["bdf"] == "00:00.0" and off == 0x3c and val >> 8 and val & 0xff in MARKS:
             mark = Mark(time, MARKS[val & 0xff], val >> 8)
             self.marks.append(mark)
             self.events.append(mark)
+            if self.tick is not None:
+                self.ticks[mark.name, mark.stage] = self.tick
+                self.tick = None
             self.jump, self.masked = mark if mark.name == "JUMP" else None, None
             return
         dev = self.by_bdf.get(m["bdf"])
