@@ -19,7 +19,7 @@
  *
  * With "vmtest.huge=1" the memory comes in pages of 2 MiB.
  *
- * A figure is <what>/<metric>/<round>, in microseconds or as the name says. What the host
+ * A figure is <what>/<metric>/<number>, in microseconds or as the name says. What the host
  * measures it takes from the marks: START is set by the first command of a kernel, USER2 when
  * the first device is about to be bound and attached.
  */
@@ -75,6 +75,7 @@ static size_t figures_len;
 
 static void __printf(2, 3) figure(long value, const char *fmt, ...)
 {
+	static unsigned int number;
 	char name[128], *line;
 	va_list ap;
 	int len;
@@ -82,7 +83,7 @@ static void __printf(2, 3) figure(long value, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(name, sizeof(name), fmt, ap);
 	va_end(ap);
-	len = asprintf(&line, "#@ figure %s %ld\n", name, value);
+	len = asprintf(&line, "#@ figure %s/%d.%u %ld\n", name, vmt_stage(), number++, value);
 	if (len < 0)
 		vmt_die("no memory");
 	figures = realloc(figures, figures_len + len + 1);
@@ -267,11 +268,11 @@ static void one_size(struct __test_metadata *_metadata, unsigned long mib, unsig
 	t[2] = lu_now_us();
 	ASSERT_EQ(0, lu_map_file(iommu, memfd, 0, mem_size, IOVA));
 	t[3] = lu_now_us();
-#define SIZE_FIGURE(value, metric, round) \
-	figure(value, "size/%s/%lu/%s/%u", huge ? "2M" : "4K", mib, metric, round)
-	SIZE_FIGURE(t[1] - t[0], "populate_us", 0);
-	SIZE_FIGURE(t[3] - t[2], "map_us", 0);
-	SIZE_FIGURE(vmstat("nr_iommu_pages") - tables, "table_pages", 0);
+#define SIZE_FIGURE(value, metric) \
+	figure(value, "size/%s/%lu/%s", huge ? "2M" : "4K", mib, metric)
+	SIZE_FIGURE(t[1] - t[0], "populate_us");
+	SIZE_FIGURE(t[3] - t[2], "map_us");
+	SIZE_FIGURE(vmstat("nr_iommu_pages") - tables, "table_pages");
 
 	for (round = 0; round < rounds; round++) {
 		session = luo_create_session(luo, SESSION);
@@ -285,21 +286,21 @@ static void one_size(struct __test_metadata *_metadata, unsigned long mib, unsig
 		ASSERT_EQ(0, lu_preserve(session, fds[0], devs[0].token));
 		t[3] = lu_now_us();
 		used[2] = pages_used();
-		SIZE_FIGURE(last_audit(), "audit_us", round);
+		SIZE_FIGURE(last_audit(), "audit_us");
 		t[4] = lu_now_us();
 		ASSERT_EQ(0, lu_preserve(session, fds[1], devs[1].token));
 		t[5] = lu_now_us();
 		used[3] = pages_used();
-		SIZE_FIGURE(t[1] - t[0], "memfd_us", round);
-		SIZE_FIGURE(t[3] - t[2], "device_us", round);
-		SIZE_FIGURE(t[5] - t[4], "second_us", round);
-		SIZE_FIGURE((used[1] - used[0]) * 4, "memfd_kib", round);
-		SIZE_FIGURE((used[2] - used[1]) * 4, "device_kib", round);
-		SIZE_FIGURE((used[3] - used[2]) * 4, "second_kib", round);
+		SIZE_FIGURE(t[1] - t[0], "memfd_us");
+		SIZE_FIGURE(t[3] - t[2], "device_us");
+		SIZE_FIGURE(t[5] - t[4], "second_us");
+		SIZE_FIGURE((used[1] - used[0]) * 4, "memfd_kib");
+		SIZE_FIGURE((used[2] - used[1]) * 4, "device_kib");
+		SIZE_FIGURE((used[3] - used[2]) * 4, "second_kib");
 		t[0] = lu_now_us();
 		close(session);
 		t[1] = lu_now_us();
-		SIZE_FIGURE(t[1] - t[0], "undo_us", round);
+		SIZE_FIGURE(t[1] - t[0], "undo_us");
 	}
 	for (i = 0; i < count; i++)
 		lu_close(&devs[i]);
@@ -337,11 +338,11 @@ static unsigned int jump_devs(const char *jump)
 	return *jump == 'd' ? strtoul(jump + 1, NULL, 10) : 0;
 }
 
-#define JUMP_FIGURE(value, jump, round, fmt, ...) \
-	figure(value, "jump/%s/" fmt "/%u", jump, ##__VA_ARGS__, round)
+#define JUMP_FIGURE(value, jump, fmt, ...) \
+	figure(value, "jump/%s/" fmt, jump, ##__VA_ARGS__)
 
 /* Everything but what happens in the jump itself. */
-static void preserve(struct __test_metadata *_metadata, const char *jump, unsigned int round)
+static void preserve(struct __test_metadata *_metadata, const char *jump)
 {
 	unsigned int i, n = jump_devs(jump);
 	uint64_t t[2];
@@ -351,12 +352,12 @@ static void preserve(struct __test_metadata *_metadata, const char *jump, unsign
 	t[0] = lu_now_us();
 	ASSERT_EQ(0, lu_preserve(session, memfd, MEMORY_TOKEN));
 	t[1] = lu_now_us();
-	JUMP_FIGURE(t[1] - t[0], jump, round, "preserve_memfd_us");
+	JUMP_FIGURE(t[1] - t[0], jump, "preserve_memfd_us");
 	for (i = 0; i < n; i++) {
 		t[0] = lu_now_us();
 		ASSERT_EQ(0, lu_preserve(session, fds[i], devs[i].token));
 		t[1] = lu_now_us();
-		JUMP_FIGURE(t[1] - t[0], jump, round, "preserve_%s_us", i ? "next" : "first");
+		JUMP_FIGURE(t[1] - t[0], jump, "preserve_%s_us", i ? "next" : "first");
 	}
 }
 
@@ -376,7 +377,7 @@ static double trace_time(const char *line, const char *what)
  * Freeze all devices, and have the reboot fail then: the time of each is in the trace,
  * which a reboot that does not fail would take with it.
  */
-static void freeze(struct __test_metadata *_metadata, const char *jump, unsigned int round)
+static void freeze(struct __test_metadata *_metadata, const char *jump)
 {
 	static char buf[1 << 16];
 	unsigned int i, n = jump_devs(jump), seen = 0;
@@ -384,7 +385,7 @@ static void freeze(struct __test_metadata *_metadata, const char *jump, unsigned
 	int test = lu_test_file_open();
 	char *pos, *line;
 
-	preserve(_metadata, jump, round);
+	preserve(_metadata, jump);
 	ASSERT_EQ(0, lu_preserve(session, test, TEST_TOKEN));
 	lu_test_file_set(test, "freeze=-5");
 	vmt_write_file(TRACING "trace_clock", "mono");
@@ -408,16 +409,15 @@ static void freeze(struct __test_metadata *_metadata, const char *jump, unsigned
 			last = now;
 		}
 		ASSERT_EQ(n, seen);
-		JUMP_FIGURE((last - start) * 1e6, jump, round * 100 + i, "freeze_us");
+		JUMP_FIGURE((last - start) * 1e6, jump, "freeze_us");
 		if (n > 1)
-			JUMP_FIGURE((last - first) * 1e6 / (n - 1), jump, round * 100 + i,
-				    "freeze_next_us");
+			JUMP_FIGURE((last - first) * 1e6 / (n - 1), jump, "freeze_next_us");
 	}
 	close(session);
 	close(test);
 }
 
-static void leave(struct __test_metadata *_metadata, const char *jump, unsigned int round)
+static void leave(struct __test_metadata *_metadata, const char *jump)
 {
 	unsigned int i;
 
@@ -425,9 +425,9 @@ static void leave(struct __test_metadata *_metadata, const char *jump, unsigned 
 	for (i = 0; i < count; i++)
 		use_dev(i);
 	if (jump_devs(jump) && param("freeze", 0))
-		freeze(_metadata, jump, round);
+		freeze(_metadata, jump);
 	if (*jump != 'p')
-		preserve(_metadata, jump, round);
+		preserve(_metadata, jump);
 	mark(VMT_PRESERVED);
 	vmt_step("%s; jump", *jump == 'p' ? "nothing preserved" :
 		 *jump == 'm' ? "memory preserved" : "memory and devices preserved");
@@ -441,7 +441,7 @@ static void leave(struct __test_metadata *_metadata, const char *jump, unsigned 
  * What the kernel says of its own start, if it was told to (initcall_debug). The times that
  * it prints are of a clock that ticks every 4 ms at first, those before the lines are not.
  */
-static void initcalls(const char *jump, unsigned int round)
+static void initcalls(const char *jump)
 {
 	char *log, *pos, *line, name[64];
 	double now, called = 0;
@@ -453,12 +453,12 @@ static void initcalls(const char *jump, unsigned int round)
 		if (sscanf(line, "<%*d>[%lf] calling %60[^+ ]", &now, name) == 2)
 			called = now;
 		else if (sscanf(line, "<%*d>[%lf] initcall %60[^+ ]", &now, name) == 2)
-			JUMP_FIGURE((now - called) * 1e6, jump, round, "initcall:%s", name);
+			JUMP_FIGURE((now - called) * 1e6, jump, "initcall:%s", name);
 	}
 	free(log);
 }
 
-static void arrive(struct __test_metadata *_metadata, const char *jump, unsigned int round)
+static void arrive(struct __test_metadata *_metadata, const char *jump)
 {
 	unsigned int i, n = jump_devs(jump);
 	uint64_t t[3];
@@ -470,7 +470,7 @@ static void arrive(struct __test_metadata *_metadata, const char *jump, unsigned
 		memfd = lu_retrieve(session, MEMORY_TOKEN);
 		ASSERT_LE(0, memfd);
 		t[1] = lu_now_us();
-		JUMP_FIGURE(t[1] - t[0], jump, round, "retrieve_memfd_us");
+		JUMP_FIGURE(t[1] - t[0], jump, "retrieve_memfd_us");
 	}
 	for (i = 0; i < n; i++) {
 		vmt_bind(devs[i].bdf, "vfio-pci");
@@ -480,14 +480,14 @@ static void arrive(struct __test_metadata *_metadata, const char *jump, unsigned
 		ASSERT_LE(0, fds[i]) {
 			TH_LOG("%s", devs[i].name);
 		}
-		JUMP_FIGURE(t[1] - t[0], jump, round, "retrieve_us");
+		JUMP_FIGURE(t[1] - t[0], jump, "retrieve_us");
 	}
 	mark(VMT_RETRIEVED);
 	if (*jump != 'p') {
 		t[0] = lu_now_us();
 		ASSERT_EQ(0, lu_map_file(iommu, memfd, 0, mem_size, IOVA));
 		t[1] = lu_now_us();
-		JUMP_FIGURE(t[1] - t[0], jump, round, "map_us");
+		JUMP_FIGURE(t[1] - t[0], jump, "map_us");
 	}
 	mark(VMT_USER2);
 	for (i = 0; i < count; i++) {
@@ -498,20 +498,20 @@ static void arrive(struct __test_metadata *_metadata, const char *jump, unsigned
 		t[1] = lu_now_us();
 		ASSERT_EQ(0, lu_attach(fds[i], iommu));
 		t[2] = lu_now_us();
-		JUMP_FIGURE(t[1] - t[0], jump, round, "%s_us", i < n ? "bind" : "open_bind");
-		JUMP_FIGURE(t[2] - t[1], jump, round, "%s_%s_us",
-			    i < n ? "attach" : "open_attach", i ? "next" : "first");
+		JUMP_FIGURE(t[1] - t[0], jump, "%s_us", i < n ? "bind" : "open_bind");
+		JUMP_FIGURE(t[2] - t[1], jump, "%s_%s_us", i < n ? "attach" : "open_attach",
+			    !i ? "first" : i == n - 1 ? "last" : "next");
 	}
 	mark(VMT_OPENED);
 	if (*jump != 'p') {
 		t[0] = lu_now_us();
 		ASSERT_EQ(0, luo_session_finish(session));
 		t[1] = lu_now_us();
-		JUMP_FIGURE(t[1] - t[0], jump, round, "finish_us");
+		JUMP_FIGURE(t[1] - t[0], jump, "finish_us");
 		close(session);
 	}
 	mark(VMT_FINISHED);
-	initcalls(jump, round);
+	initcalls(jump);
 	print_figures();
 }
 
@@ -523,11 +523,11 @@ TEST(jumps)
 
 	mark(VMT_START);
 	if (before)
-		JUMP_FIGURE(lu_now_us(), before, vmt_stage(), "uptime_us");
+		JUMP_FIGURE(lu_now_us(), before, "uptime_us");
 	mem_size = param("size", 64) * MIB;
 	iommu = iommu_init(MODE_IOMMUFD);
 	if (before)
-		arrive(_metadata, before, vmt_stage());
+		arrive(_metadata, before);
 	if (!next)
 		return;
 	if ((!before || *before == 'p') && *next != 'p')
@@ -540,7 +540,7 @@ TEST(jumps)
 	}
 	if ((!before || *before == 'p') && *next != 'p')
 		ASSERT_EQ(0, lu_map_file(iommu, memfd, 0, mem_size, IOVA));
-	leave(_metadata, next, vmt_stage());
+	leave(_metadata, next);
 }
 
 int main(void)
