@@ -43,7 +43,7 @@ do for [pass = 1:2] {
 
 # In the terminal, coarser and without the labels, which would not fit: letters are the marks.
 most = 2 * rate * textbin / 1000.0
-set terminal dumb size 110, 14 noenhanced
+set terminal dumb size 96, 14 noenhanced
 set boxwidth textbin / 1000.0 absolute
 set yrange [0 : most * 1.3]
 set ytics 0, most / 2, most
