@@ -47,7 +47,7 @@
 
 #define MAX_DEVS	16
 #define IOVA		0x1000000000ULL
-#define MIB		(1ULL << 20)
+#define MIB		0x100000ULL
 #define HUGE		(2 * MIB)
 #define TRACING		"/sys/kernel/tracing/"
 
@@ -316,6 +316,7 @@ TEST(sizes)
 	say_audit();
 	for (tok = strtok_r(list, ",", &pos); tok; tok = strtok_r(NULL, ",", &pos)) {
 		vmt_step("%s MiB in pages of %s", tok, param("huge", 0) ? "2 MiB" : "4 KiB");
+		print_figures();
 		one_size(_metadata, strtoul(tok, NULL, 0), param("rounds", 3));
 	}
 }
