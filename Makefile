@@ -22,9 +22,12 @@ help: ## this list
 
 ##### The two commands
 
-.PHONY: demo check
-demo: guest kernel kernel-stock ## a live update of a PCI device in a VM, step by step, beside the stock kernel
+.PHONY: demo check bench
+demo: guest kernel kernel-stock ## a stream of frames through a live update in a VM, beside the stock kernel
 	@scripts/vmtest demo
+
+bench: guest kernel kernel-stock ## what a live update takes and how that grows [BENCH='PART... --rounds N'; -h: parts]
+	@scripts/bench $(BENCH)
 
 check: deps tree ## everything: style, builds, series, kernels, VM tests; a one-line sum at the end
 	@scripts/check check-style check-series check-kernels check-fixups check-build check-vm

@@ -69,6 +69,8 @@ PM = re.compile(r".* (?P<bdf>[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]) ")
 NO_SOFT_RESET = 0x8
 PIC = re.compile(r"master (?P<master>[01]) addr 0x(?P<addr>[01]) val 0x(?P<val>[0-9a-f]+)")
 PIC_ICW1 = 0x10
+# A register of the host bridge that cannot be written, and so is for the trace only.
+TICK = 0x2c
 FAULT = re.compile(r"sid 0x(?P<sid>[0-9a-f]+) fault (?P<what>\d+) addr 0x(?P<addr>[0-9a-f]+) "
                    r"write (?P<write>[01])")
 MESSAGE = re.compile(r"\(addr 0x(?P<addr>[0-9a-f]+), ")
@@ -168,7 +170,7 @@ class Device:
 
 
 class Witness:
-    """Reads a trace file.
+    """Reads a trace file, or, without a path, what feed() is given line by line.
 
     devices: {id: (bdf, [ids of the bridges above])} as QEMU tells it, bdf as "00:04.0";
     types: {id: QEMU's type name}; caps: {bdf: {"hdr":, "pm":, "exp":, ...}} as the guest
@@ -177,6 +179,8 @@ class Witness:
 
     def __init__(self, path, devices, types, caps):
         self.marks, self.events = [], []
+        self.ticks = {}         # (name of a mark, stage): what the guest's clock said
+        self.tick = None
         self.faults = []        # (BDF, text), of whatever device
         self.messages = []      # (time, address) of each interrupt message that went through
         self.frames = []        # when a network card was done with one: written, or its DMA
@@ -189,11 +193,15 @@ class Witness:
         self.jump = None        # the mark JUMP, until the new kernel is seen
         self.masked = None      # since then: when the interrupt controllers were masked,
                                 # and the number of events until then
-        with open(path, encoding="ascii", errors="replace") as f:
-            for line in f:
-                m = LINE.match(line)
-                if m:
-                    self._line(float(m["time"] or 0), m["name"], m["args"])
+        if path:
+            with open(path, encoding="ascii", errors="replace") as f:
+                for line in f:
+                    self.feed(line)
+
+    def feed(self, line):
+        m = LINE.match(line)
+        if m:
+            self._line(float(m["time"] or 0), m["name"], m["args"])
 
     def _line(self, time, name, args):
         if name == "pci_cfg_write":
@@ -288,10 +296,16 @@ class Witness:
         if not m:
             return
         off, val = int(m["off"], 16), int(m["val"], 16)
+        if m["bdf"] == "00:00.0" and off == TICK:
+            self.tick = val
+            return
         if m["bdf"] == "00:00.0" and off == 0x3c and val >> 8 and val & 0xff in MARKS:
             mark = Mark(time, MARKS[val & 0xff], val >> 8)
             self.marks.append(mark)
             self.events.append(mark)
+            if self.tick is not None:
+                self.ticks[mark.name, mark.stage] = self.tick
+                self.tick = None
             self.jump, self.masked = mark if mark.name == "JUMP" else None, None
             return
         dev = self.by_bdf.get(m["bdf"])
@@ -385,7 +399,6 @@ class Witness:
                 pending[ev.device] = pending.get(ev.device, 0) + 1
         return out
 
-
     def arrived(self, addr, start, end):
         """How many interrupt messages to an address went through."""
         return sum(t0 <= t < t1 and addr == to
@@ -399,16 +412,27 @@ class Witness:
             out[key] = out.get(key, 0) + sum(mark.time <= t < end.time for t in self.frames)
         return out
 
-    def longest_pause(self):
-        """The longest time between two frames, in milliseconds."""
-        return max((b - a for a, b in zip(self.frames, self.frames[1:])), default=0) * 1000
+    def longest_pause(self, start=None, end=None):
+        """The longest time between two frames, in milliseconds. With two marks, between
+        those of which a part is between each `start` and the next `end`; None if there
+        are no such frames."""
+        windows = self.times(start, end) if start else [(0, float("inf"))]
+        return longest(self.frames, windows)
 
     def timeline(self):
         """Frames and marks for a picture, in milliseconds from the first mark."""
         start = min((m.time for m in self.marks), default=0)
-        return {"frames": [round((t - start) * 1000, 1) for t in self.frames],
+        return {"start": start,
+                "frames": [round((t - start) * 1000, 1) for t in self.frames],
                 "marks": [[m.name, m.stage, round((m.time - start) * 1000, 1)]
                           for m in sorted(self.marks)]}
+
+
+def longest(times, windows):
+    """The longest interval of ascending `times` that overlaps one of `windows`, in
+    milliseconds, or None."""
+    return max(((b - a) * 1000 for a, b in zip(times, times[1:])
+                if any(a < t1 and b > t0 for t0, t1 in windows)), default=None)
 
 
 # --- what the documentation admits ----------------------------------------------------
