@@ -580,8 +580,9 @@ intel_lu_mismatch(const struct iommu_device_ser *ser, const char *what)
 		 PCI_FUNC(ser->bdf), what);
 }
 
-static void __init intel_lu_check_context(struct context_entry *old, struct dmar_domain *dmar,
-				   const struct iommu_device_ser *ser)
+static void __init intel_lu_check_context(struct context_entry *old,
+					  struct dmar_domain *dmar,
+					  const struct iommu_device_ser *ser)
 {
 	struct pt_iommu_vtdss_hw_info hw;
 
@@ -596,8 +597,9 @@ static void __init intel_lu_check_context(struct context_entry *old, struct dmar
 		intel_lu_mismatch(ser, "the domain id");
 }
 
-static void __init intel_lu_check_pasid(struct pasid_entry *old, struct dmar_domain *dmar,
-				 const struct iommu_device_ser *ser)
+static void __init intel_lu_check_pasid(struct pasid_entry *old,
+					struct dmar_domain *dmar,
+					const struct iommu_device_ser *ser)
 {
 	u64 ptr, want;
 	u16 pgtt;
@@ -650,8 +652,9 @@ intel_lu_copy_pasid(struct intel_iommu *iommu, struct dmar_domain *dmar,
 	return dir;
 }
 
-static void __init intel_lu_adopt_device(struct intel_iommu *iommu, struct root_entry *old_root,
-				  const struct iommu_device_ser *ser)
+static void __init intel_lu_adopt_device(struct intel_iommu *iommu,
+					 struct root_entry *old_root,
+					 const struct iommu_device_ser *ser)
 {
 	u8 bus = PCI_BUS_NUM(ser->bdf), devfn = ser->bdf & 0xff;
 	bool scalable = sm_supported(iommu);

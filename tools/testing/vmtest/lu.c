@@ -632,7 +632,7 @@ bool lu_program(struct lu_dev *dev, unsigned int seed, int irq_index)
 }
 
 int lu_preserve_all(int luo, const char *name, int notes, struct lu_dev *devs, unsigned int count,
-	     int irq_index)
+		    int irq_index)
 {
 	int session = luo_create_session(luo, name), err;
 	unsigned int i;

@@ -186,7 +186,7 @@ extern bool lu_quiet;
  * new session, and note down. The session or a negative errno, with a line on stderr.
  */
 int lu_preserve_all(int luo, const char *name, int notes, struct lu_dev *devs, unsigned int count,
-	     int irq_index);
+		    int irq_index);
 
 /* Have an edu copy between memory, at an IOVA, and its buffer; @flags as in edu_regs.h. */
 bool lu_edu_copy(struct lu_dev *dev, uint64_t src, uint64_t dst, size_t len, uint32_t flags);

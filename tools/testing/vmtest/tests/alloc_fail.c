@@ -205,7 +205,6 @@ static void expect_mutable(struct __test_metadata *_metadata)
 	EXPECT_EQ(0, ioctl(iommu->iommufd, IOMMU_IOAS_UNMAP, &unmap));
 }
 
-
 static void leave(struct __test_metadata *_metadata)
 {
 	const char *boot = vmt_param("boot");

@@ -27,7 +27,6 @@
 #include "lu_harness.h"
 #include "lu_record.h"
 
-
 #define FUNCTIONS	18	/* damaged ones on the root bus */
 #define BRIDGES		8	/* damaged ports */
 #define COUNT		(1 + FUNCTIONS + 1 + BRIDGES)

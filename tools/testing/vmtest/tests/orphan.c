@@ -13,7 +13,6 @@
 
 #include "lu_harness.h"
 
-
 static struct lu_dev devs[LU_MAX_DEVS];
 static unsigned int count;
 
