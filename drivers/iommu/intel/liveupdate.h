@@ -10,6 +10,14 @@ struct device_domain_info;
 struct intel_iommu;
 struct iommu_domain;
 
+/* What it needs of iommu.c. */
+struct iommu_domain *
+intel_iommu_domain_alloc_first_stage(struct device *dev,
+				     struct intel_iommu *iommu, u32 flags);
+struct iommu_domain *
+intel_iommu_domain_alloc_second_stage(struct device *dev,
+				      struct intel_iommu *iommu, u32 flags);
+
 #ifdef CONFIG_IOMMU_LIVEUPDATE
 
 extern const struct iommu_liveupdate_ops intel_liveupdate_ops;
@@ -24,14 +32,6 @@ void intel_liveupdate_adopted(void);
 void intel_liveupdate_check_disable(struct intel_iommu *iommu);
 void intel_liveupdate_probe(struct device_domain_info *info);
 bool intel_liveupdate_pasid_table(struct device_domain_info *info);
-
-/* What it needs of iommu.c. */
-struct iommu_domain *
-intel_iommu_domain_alloc_first_stage(struct device *dev,
-				     struct intel_iommu *iommu, u32 flags);
-struct iommu_domain *
-intel_iommu_domain_alloc_second_stage(struct device *dev,
-				      struct intel_iommu *iommu, u32 flags);
 
 #else /* CONFIG_IOMMU_LIVEUPDATE */
 
