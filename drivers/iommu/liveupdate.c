@@ -183,7 +183,9 @@ static void iommu_lu_set_rewrite(struct iommu_lu_set *set,
 {
 	kho_block_set_clear(&set->blocks);
 	kho_block_set_it_init(it, &set->blocks);
+	/* A set without records has no address, or the next kernel takes it for damaged. */
 	set->ser->nr = 0;
+	set->ser->head_pa = 0;
 }
 
 static void *iommu_lu_set_write(struct iommu_lu_set *set,
