@@ -96,7 +96,6 @@ struct iommu_lu_unit {
 struct iommu_lu_domain {
 	struct list_head node;
 	struct iommu_domain *domain;
-	const struct iommu_liveupdate_ops *ops;
 	struct iommu_domain_ser ser;
 	u32 index;
 	unsigned int nr_memfds;
@@ -139,9 +138,7 @@ static struct {
 /* A page table from the old kernel. */
 struct iommu_lu_restored {
 	struct iommu_domain *domain;
-	const struct iommu_liveupdate_ops *ops;
 	const struct iommu_domain_ser *ser;
-	unsigned int index;
 	unsigned int users;
 	struct work_struct free;
 };
@@ -427,7 +424,6 @@ static int iommu_lu_flb_retrieve(struct liveupdate_flb_op_args *args)
 	iommu_lu_in.nr_unfreed = ser->domains.nr;
 	for (unsigned int i = 0; i < ser->domains.nr; i++) {
 		iommu_lu_in.restored[i].ser = doms[i];
-		iommu_lu_in.restored[i].index = i;
 		INIT_WORK(&iommu_lu_in.restored[i].free, iommu_lu_free_work);
 	}
 	kvfree(doms);
@@ -681,8 +677,7 @@ static int iommu_lu_get_units(const struct iommu_liveupdate_ops *ops)
 }
 
 static struct iommu_lu_domain *
-iommu_lu_get_domain(const struct iommu_preserved *what,
-		    const struct iommu_liveupdate_ops *ops)
+iommu_lu_get_domain(const struct iommu_preserved *what)
 {
 	struct iommu_lu_domain *dom;
 	int err;
@@ -707,12 +702,11 @@ iommu_lu_get_domain(const struct iommu_preserved *what,
 		return ERR_PTR(-ENOMEM);
 
 	dom->domain = what->domain;
-	dom->ops = ops;
 	dom->nr_memfds = what->nr_memfds;
 	memcpy(dom->memfds, what->memfds, what->nr_memfds * sizeof(u64));
 	dom->ser.mapped = what->mapped;
 	dom->ser.nr_devices = 1;
-	err = ops->preserve_domain(what->domain, &dom->ser);
+	err = iommu_lu_out.ops->preserve_domain(what->domain, &dom->ser);
 	if (err) {
 		kfree(dom);
 		return ERR_PTR(err);
@@ -732,7 +726,7 @@ static void iommu_lu_put_domain(struct iommu_lu_domain *dom)
 	list_del(&dom->node);
 	iommu_lu_out.domains.nr--;
 	iommu_lu_out.memory.nr -= dom->nr_memfds;
-	dom->ops->unpreserve_domain(dom->domain);
+	iommu_lu_out.ops->unpreserve_domain(dom->domain);
 	kfree(dom);
 }
 
@@ -790,7 +784,7 @@ int iommu_liveupdate_preserve(struct device *dev, const struct iommu_preserved *
 				 iommu_lu_out.devices.nr + 1);
 	if (err)
 		goto err_units;
-	ludev->domain = iommu_lu_get_domain(what, ops);
+	ludev->domain = iommu_lu_get_domain(what);
 	if (IS_ERR(ludev->domain)) {
 		err = PTR_ERR(ludev->domain);
 		goto err_units;
@@ -915,9 +909,12 @@ int iommu_liveupdate_freeze(struct device *dev)
 	if (WARN_ON_ONCE(!ludev))
 		return -EINVAL;
 
-	err = iommu_liveupdate_check_image(iommu_lu_out_scalable());
-	if (err)
-		return err;
+	/* It is the same image for all devices. */
+	if (!iommu_lu_out.frozen) {
+		err = iommu_liveupdate_check_image(iommu_lu_out_scalable());
+		if (err)
+			return err;
+	}
 
 	/* A reset by the user may have taken it off its domain and back. */
 	iommu_lu_out.ops->freeze_device(dev, ludev->domain->domain, &ludev->ser);
@@ -1109,17 +1106,14 @@ bool iommu_liveupdate_claimed(const struct iommu_device_ser *ser)
 /**
  * iommu_liveupdate_set_domain - Note the domain made around an incoming table.
  * @i:      Index of its record.
- * @domain: The domain. Owned by the core from here on.
- * @ops:    Of its driver.
+ * @domain: The domain, with its owner. It is the core's from here on.
  *
  * Context: Boot.
  */
-void iommu_liveupdate_set_domain(unsigned int i, struct iommu_domain *domain,
-				 const struct iommu_liveupdate_ops *ops)
+void iommu_liveupdate_set_domain(unsigned int i, struct iommu_domain *domain)
 {
 	guard(mutex)(&iommu_liveupdate_lock);
 	iommu_lu_in.restored[i].domain = domain;
-	iommu_lu_in.restored[i].ops = ops;
 }
 
 static void iommu_lu_put_restored(struct iommu_lu_restored *restored)
@@ -1206,7 +1200,8 @@ bool iommu_liveupdate_restore_group(struct iommu_group *group)
 		lu_panic("%s: its IOMMU group is not what it was",
 			 dev_name(gdev->dev));
 	iommu_liveupdate_inject(true);
-	err = restored->ops->restore_device(restored->domain, gdev->dev, ser);
+	err = restored->domain->owner->liveupdate->restore_device(restored->domain,
+								  gdev->dev, ser);
 	if (!err)
 		err = __iommu_group_alloc_blocking_domain(group);
 	iommu_liveupdate_inject(false);
@@ -1276,16 +1271,16 @@ static void iommu_lu_free_work(struct work_struct *work)
 {
 	struct iommu_lu_restored *restored =
 		container_of(work, struct iommu_lu_restored, free);
-
 	struct iommu_domain *domain = restored->domain;
+	u32 index = restored - iommu_lu_in.restored;
 
 	scoped_guard(mutex, &iommu_liveupdate_lock)
 		restored->domain = NULL;
 
 	if (domain)
-		restored->ops->free_domain(domain);
+		domain->owner->liveupdate->free_domain(domain);
 	for (unsigned int i = 0; i < iommu_lu_in.ser->memory.nr; i++) {
-		if (iommu_lu_in.mem[i]->domain == restored->index)
+		if (iommu_lu_in.mem[i]->domain == index)
 			memfd_luo_release(iommu_lu_in.mem[i]->memfd);
 	}
 

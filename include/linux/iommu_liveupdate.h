@@ -114,8 +114,7 @@ const struct iommu_unit_ser *iommu_liveupdate_in_unit(unsigned int i);
 const struct iommu_device_ser *iommu_liveupdate_in_device(unsigned int i);
 const struct iommu_domain_ser *iommu_liveupdate_in_domain(unsigned int i);
 bool iommu_liveupdate_claimed(const struct iommu_device_ser *ser);
-void iommu_liveupdate_set_domain(unsigned int i, struct iommu_domain *domain,
-				 const struct iommu_liveupdate_ops *ops);
+void iommu_liveupdate_set_domain(unsigned int i, struct iommu_domain *domain);
 void iommu_liveupdate_adopted(void);
 
 #else /* CONFIG_IOMMU_LIVEUPDATE */

@@ -123,6 +123,18 @@ static void intel_lu_put_page(phys_addr_t phys)
 	iommu_pages_unpreserve(phys_to_virt(phys));
 }
 
+static const struct iommu_unit_ser *intel_lu_out_unit(struct intel_iommu *iommu,
+						      u32 *index)
+{
+	const struct iommu_unit_ser *unit;
+
+	for (*index = 0; (unit = iommu_liveupdate_out_unit(*index)); (*index)++) {
+		if (unit->reg_phys == iommu->reg_phys)
+			return unit;
+	}
+	return NULL;
+}
+
 static struct intel_iommu *intel_lu_find_iommu(const struct iommu_unit_ser *ser)
 {
 	struct intel_iommu *iommu, *found = NULL;
@@ -257,20 +269,13 @@ static int intel_lu_preserve_device(struct device *dev, struct iommu_domain *dom
 {
 	struct device_domain_info *info = dev_iommu_priv_get(dev);
 	struct intel_iommu *iommu = info->iommu;
-	const struct iommu_unit_ser *unit;
 	struct context_entry *context;
 	void *table;
-	u32 i;
 	int err;
 
-	for (i = 0; (unit = iommu_liveupdate_out_unit(i)); i++) {
-		if (unit->reg_phys == iommu->reg_phys)
-			break;
-	}
-	if (WARN_ON_ONCE(!unit))
+	if (WARN_ON_ONCE(!intel_lu_out_unit(iommu, &ser->unit)))
 		return -EINVAL;
 
-	ser->unit = i;
 	ser->segment = info->segment;
 	ser->bdf = PCI_DEVID(info->bus, info->devfn);
 	intel_lu_freeze_device(dev, domain, ser);
@@ -394,14 +399,12 @@ static void intel_lu_sweep(struct intel_iommu *iommu)
 bool intel_liveupdate_shutdown(struct intel_iommu *iommu)
 {
 	const struct iommu_unit_ser *unit;
+	u32 index;
 
 	if (!iommu_liveupdate_outgoing())
 		return false;
 
-	for (unsigned int i = 0; (unit = iommu_liveupdate_out_unit(i)); i++) {
-		if (unit->reg_phys == iommu->reg_phys)
-			break;
-	}
+	unit = intel_lu_out_unit(iommu, &index);
 	/* One that is ignored has not been translating for anybody. */
 	if (!unit)
 		return false;
@@ -426,13 +429,17 @@ static const struct iommu_unit_ser * __init intel_lu_in_unit(struct intel_iommu 
 	return NULL;
 }
 
-/* Is it on, and in the mode that this kernel uses? It cannot change while on. */
-static bool intel_lu_translates(struct intel_iommu *iommu)
+static bool intel_lu_is_on(struct intel_iommu *iommu)
+{
+	return readl(iommu->reg + DMAR_GSTS_REG) & DMA_GSTS_TES;
+}
+
+/* Is it in the mode that this kernel uses? That cannot change while it is on. */
+static bool intel_lu_has_mode(struct intel_iommu *iommu)
 {
 	u64 rtaddr = readq(iommu->reg + DMAR_RTADDR_REG);
 
-	return readl(iommu->reg + DMAR_GSTS_REG) & DMA_GSTS_TES &&
-	       !(rtaddr & DMA_RTADDR_SMT) == !sm_supported(iommu);
+	return !(rtaddr & DMA_RTADDR_SMT) == !sm_supported(iommu);
 }
 
 /**
@@ -445,8 +452,8 @@ static bool intel_lu_translates(struct intel_iommu *iommu)
 bool intel_liveupdate_keep(struct intel_iommu *iommu)
 {
 	if (iommu_liveupdate_incoming())
-		return readl(iommu->reg + DMAR_GSTS_REG) & DMA_GSTS_TES;
-	return is_kho_boot() && intel_lu_translates(iommu);
+		return intel_lu_is_on(iommu);
+	return is_kho_boot() && intel_lu_is_on(iommu) && intel_lu_has_mode(iommu);
 }
 
 /**
@@ -459,7 +466,7 @@ bool intel_liveupdate_keep(struct intel_iommu *iommu)
 void intel_liveupdate_check_disable(struct intel_iommu *iommu)
 {
 	if (system_state < SYSTEM_RUNNING && iommu_liveupdate_incoming() &&
-	    readl(iommu->reg + DMAR_GSTS_REG) & DMA_GSTS_TES)
+	    intel_lu_is_on(iommu))
 		lu_panic("%s would be turned off, boot with intel_iommu=on",
 			 iommu->name);
 }
@@ -534,7 +541,7 @@ static struct dmar_domain * __init intel_lu_get_domain(struct intel_iommu *iommu
 	if (err)
 		lu_panic("%s: the page table that was handed over is unusable (%pe)",
 			 iommu->name, ERR_PTR(err));
-	iommu_liveupdate_set_domain(index, domain, &intel_liveupdate_ops);
+	iommu_liveupdate_set_domain(index, domain);
 	return dmar;
 }
 
@@ -732,12 +739,12 @@ void __init intel_liveupdate_adopt(struct intel_iommu *iommu)
 
 	unit = intel_lu_in_unit(iommu);
 	if (!unit) {
-		if (intel_liveupdate_keep(iommu) && !intel_lu_translates(iommu))
+		if (!intel_lu_is_on(iommu))
+			return;
+		if (!intel_lu_has_mode(iommu))
 			lu_panic("%s is in another mode, boot with the options of the old kernel",
 				 iommu->name);
-		if (intel_liveupdate_keep(iommu))
-			pr_info("%s: not recorded, everything is blocked\n",
-				iommu->name);
+		pr_info("%s: not recorded, everything is blocked\n", iommu->name);
 		return;
 	}
 
@@ -747,11 +754,11 @@ void __init intel_liveupdate_adopt(struct intel_iommu *iommu)
 	    (rtaddr & VTD_PAGE_MASK) != unit->root_phys)
 		lu_panic("%s uses the root table %#llx, not %#llx",
 			 iommu->name, rtaddr, unit->root_phys);
-	if (scalable != !!sm_supported(iommu))
+	if (!intel_lu_has_mode(iommu))
 		lu_panic("%s was handed over in %s mode, boot with intel_iommu=%s",
 			 iommu->name, scalable ? "scalable" : "legacy",
 			 scalable ? "sm_on" : "sm_off");
-	if (!intel_liveupdate_keep(iommu))
+	if (!intel_lu_is_on(iommu))
 		lu_panic("%s does not translate", iommu->name);
 	if (unit->cap != iommu->cap || unit->ecap != iommu->ecap)
 		lu_panic("%s has other capabilities than before", iommu->name);

@@ -11,15 +11,8 @@
 #include <linux/pci_regs.h>
 #include <linux/vfio.h>
 
+#include "edu_regs.h"
 #include "lu_harness.h"
-
-#define EDU_DMA_SRC	0x80
-#define EDU_DMA_DST	0x88
-#define EDU_DMA_COUNT	0x90
-#define EDU_DMA_CMD	0x98
-#define  EDU_DMA_RUN	0x01
-#define  EDU_DMA_TO_RAM	0x02
-#define EDU_BUFFER	0x40000
 
 static struct lu_dev dev;
 

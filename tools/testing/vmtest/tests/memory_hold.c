@@ -169,15 +169,6 @@ static void preserve(struct lu_dev *dev)
 	int luo = luo_open_device(), session = luo_create_session(luo, "hold");
 	int fd = memfd_create("hold", MFD_CLOEXEC), ret;
 	struct iommu *iommu = iommu_init(MODE_IOMMUFD);
-	struct iommu_ioas_map_file arg = {
-		.size = sizeof(arg),
-		.flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE |
-			 IOMMU_IOAS_MAP_WRITEABLE,
-		.ioas_id = iommu->ioas_id,
-		.fd = fd,
-		.length = SIZE,
-		.iova = IOVA,
-	};
 	char *mem;
 
 	if (fd < 0 || ftruncate(fd, SIZE))
@@ -188,12 +179,9 @@ static void preserve(struct lu_dev *dev)
 
 	lu_open(dev, iommu);
 	lu_set_command(dev, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
-	if (ioctl(iommu->iommufd, IOMMU_IOAS_MAP_FILE, &arg))
+	if (lu_map_file(iommu, fd, 0, SIZE, IOVA))
 		vmt_die("cannot map the memfd for the device");
-	arg.fd = bar_dma_buf(dev);
-	arg.iova = IOVA + SIZE;
-	arg.length = dev->vfio->bars[0].info.size;
-	if (ioctl(iommu->iommufd, IOMMU_IOAS_MAP_FILE, &arg))
+	if (lu_map_file(iommu, bar_dma_buf(dev), 0, dev->vfio->bars[0].info.size, IOVA + SIZE))
 		vmt_die("cannot map the BAR for the device");
 	vmt_mark(VMT_START);
 	ret = lu_preserve(session, fd, TOKEN);
