@@ -32,6 +32,8 @@ OVERLAY_DIRS = """arch block certs crypto Documentation drivers fs include init 
     kernel lib mm net samples security sound tools usr virt""".split()
 # The test bench is ours alone and no part of the mail series.
 BENCH = ("tools/testing/vmtest/",)
+# What is built of a tree lies in directories of this name in it, see lib.sh.
+OUT = ".out-"
 JUNK = re.compile(r"(~|\.orig|\.rej|\.o|\.pyc|\.sw.)$")
 
 
@@ -48,10 +50,12 @@ def main(run):
 
 
 def walk(top, rel=""):
-    """Yield (path relative to top, stat) of everything that is no directory."""
+    """Yield (path relative to top, stat) of everything that is no directory and not built."""
     with os.scandir(os.path.join(top, rel)) as entries:
         for e in entries:
             path = rel + e.name
+            if not rel and e.name.startswith(OUT):
+                continue
             if e.is_dir(follow_symlinks=False):
                 yield from walk(top, path + "/")
             else:

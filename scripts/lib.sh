@@ -13,6 +13,17 @@ stock=$build/stock linux=$build/linux dl=$build/download
 die() { echo "${0##*/}: $*" >&2; exit 1; }
 say() { echo "${0##*/}: $*"; }
 
+# Make the directory for what is built of a tree, and print its name: out_dir SRCTREE NAME
+# It lies right below the source, and build/out/NAME leads to it, for then kbuild calls the
+# source ".." wherever that is: one compiler cache serves both trees and every clone.
+out_dir() {
+	local dir=$1/.out-$2
+	mkdir -p "$dir" "$build/out"
+	[ -L "$build/out/$2" ] || rm -rf "$build/out/$2"
+	ln -sfn "../${1##*/}/.out-$2" "$build/out/$2"
+	echo "$build/out/$2"
+}
+
 # Run kbuild: kmake SRCTREE OUTDIR ARGS...
 # The jobs and variables of a make that calls us are not meant for the kernel's. A fixed
 # builder and time make equal sources give equal images, and let ccache hit.

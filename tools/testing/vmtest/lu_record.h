@@ -14,9 +14,9 @@
 #include <stdio.h>
 
 #include <linux/bits.h>
+#include <linux/kho/abi/pci.h>
 #include <linux/types.h>
 
-#include "../../../include/linux/kho/abi/pci.h"
 #include "vmtest.h"
 
 /* A line for the kernel's pci_liveupdate_damage, which it does at the next freeze. */

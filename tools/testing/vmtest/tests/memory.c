@@ -17,6 +17,7 @@
 #include <linux/udmabuf.h>
 #include <linux/vfio.h>
 
+#include "../../../drivers/iommu/iommufd/iommufd_test.h"
 #include "lu_harness.h"
 
 #define PAGE		0x1000UL
@@ -491,6 +492,51 @@ out:
 	if (hwpt >= 0)
 		destroy(self->iommufd, hwpt);
 	destroy(self->iommufd, arg.out_fault_id);
+}
+
+/* Not a device: the kernel, as mdev drivers have it. Mainline's selftest can play it. */
+static int access_create(int iommufd, uint32_t ioas)
+{
+	struct iommu_test_cmd arg = {
+		.size = sizeof(arg),
+		.op = IOMMU_TEST_OP_CREATE_ACCESS,
+		.id = ioas,
+	};
+
+	return ioctl(iommufd, IOMMU_TEST_CMD, &arg) ? -errno : (int)arg.create_access.out_access_fd;
+}
+
+TEST_F(memory, kernel_access)
+{
+	int access;
+
+	ASSERT_EQ(0, map(IOVA, 0, SIZE, RW));
+	ASSERT_EQ(0, preserve_memfd());
+	access = access_create(self->iommufd, self->ioas);
+	ASSERT_LE(0, access);
+	EXPECT_EQ(-EOPNOTSUPP, preserve_dev());
+	close(access);
+	EXPECT_EQ(0, preserve_dev());
+	EXPECT_EQ(-EBUSY, access_create(self->iommufd, self->ioas));
+	new_session(self);
+	access = access_create(self->iommufd, self->ioas);
+	EXPECT_LE(0, access);
+	close(access);
+}
+
+TEST_F(memory, hugetlb)
+{
+	int fd = memfd_create("hugetlb", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB);
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, ftruncate(fd, SIZE));
+	ASSERT_EQ(0, fcntl(fd, F_ADD_SEALS, SEALS));
+	ASSERT_EQ(0, map_file(self->iommufd, self->ioas, fd, 0, SIZE, IOVA, RW));
+	EXPECT_GT(0, lu_preserve(self->session, fd, 3));
+	EXPECT_EQ(-EOPNOTSUPP, preserve_dev());
+	ASSERT_EQ(0, unmap(self->iommufd, self->ioas, IOVA, SIZE));
+	EXPECT_EQ(0, preserve_dev());
+	close(fd);
 }
 
 TEST_F(memory, nested)

@@ -12,6 +12,9 @@
  *			that and refuses, unless it is told not to look
  *	address, misplaced, number, missing, size, reserved
  *			fields of the root of the records
+ *	iommu-version, <set>-<field>
+ *			the same of the IOMMU's records: its root, and the first record of
+ *			an IOMMU (unit), a page table (domain), a device and a memfd (memory)
  *
  * The next kernel ends before it gets to a program, and the VM with it. So this one has
  * the last word: it reports its result and its exit status before it jumps. That the
@@ -21,6 +24,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <linux/kho/abi/iommu.h>
 #include <linux/pci_regs.h>
 
 #include "kselftest.h"
@@ -40,8 +44,45 @@ static const struct {
 	{ "reserved", offsetof(struct pci_ser, reserved[5]), 8, 1 },
 };
 
+#define ROOT(field)	offsetof(struct iommu_ser, field)
+#define UNIT(field)	offsetof(struct iommu_unit_ser, field)
+#define DOMAIN(field)	offsetof(struct iommu_domain_ser, field)
+#define DEVICE(field)	offsetof(struct iommu_device_ser, field)
+#define MEMORY(field)	offsetof(struct iommu_memory_ser, field)
+
+/* The name up to the dash is the set. */
+static const struct {
+	const char *name;
+	unsigned int offset, size;
+	uint64_t value;
+} iommu_damages[] = {
+	{ "root-number", ROOT(devices.nr), 4, 2 },
+	{ "root-none", ROOT(units.nr), 4, 0 },
+	{ "root-size", ROOT(domains.entry_size), 4, 64 },
+	{ "root-address", ROOT(memory.head_pa), 8, 0x100010 },
+	{ "root-flags", ROOT(flags), 4, 0 },
+	{ "root-reserved", ROOT(reserved[14]), 4, 1 },
+	{ "unit-address", UNIT(reg_phys), 8, 0xfed91000 },
+	{ "unit-root", UNIT(root_phys), 8, 0x100000 },
+	{ "unit-capability", UNIT(cap), 8, 0 },
+	{ "unit-type", UNIT(type), 2, 9 },
+	{ "unit-mode", UNIT(flags), 2, 0 },
+	{ "domain-format", DOMAIN(table.format), 4, PT_SER_FMT_amdv1 },
+	{ "domain-level", DOMAIN(table.top_level), 1, 9 },
+	{ "domain-stage", DOMAIN(flags), 4, IOMMU_SER_DOMAIN_FIRST_STAGE },
+	{ "domain-users", DOMAIN(nr_devices), 4, 2 },
+	{ "device-unit", DEVICE(unit), 4, 5 },
+	{ "device-domain", DEVICE(domain), 4, 5 },
+	{ "device-did", DEVICE(did), 2, 3 },
+	{ "device-context", DEVICE(context_phys), 8, 0x100000 },
+	{ "device-pasid", DEVICE(pasid_dir), 8, 0 },
+	{ "memory-domain", MEMORY(domain), 4, 5 },
+	{ "memory-none", MEMORY(memfd), 8, 0 },
+};
+
 static bool damage(const char *what)
 {
+	const char *field = strchr(what, '-');
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(damages); i++) {
@@ -51,6 +92,14 @@ static bool damage(const char *what)
 			  (unsigned long long)damages[i].value);
 		return true;
 	}
+	for (i = 0; i < ARRAY_SIZE(iommu_damages); i++) {
+		if (strcmp(what, iommu_damages[i].name))
+			continue;
+		lu_damage("iommu %.*s 0 %u %u %llx", (int)(field - what), what,
+			  iommu_damages[i].offset, iommu_damages[i].size,
+			  (unsigned long long)iommu_damages[i].value);
+		return true;
+	}
 	return false;
 }
 
@@ -58,7 +107,8 @@ int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "", *extra = NULL;
 	struct lu_dev dev;
-	int luo, session, ret;
+	struct iommu *iommu;
+	int luo, session, notes, ret;
 
 	/* Nothing but a failure: the next kernel should not have come so far. */
 	if (vmt_stage() > 1)
@@ -69,14 +119,20 @@ int main(int argc, char **argv)
 	luo = luo_open_device();
 	session = luo_create_session(luo, "panic");
 	lu_find_one(&dev, 0x1234, 0x11e8, 0);
-	lu_open(&dev, iommu_init(MODE_IOMMUFD));
+	iommu = iommu_init(MODE_IOMMUFD);
+	notes = lu_notes_create(&dev, 1);
+	lu_open(&dev, iommu);
+	lu_dma_map(&dev, iommu);
 	lu_set_command(&dev, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
-	ret = lu_preserve(session, dev.vfio->fd, dev.token);
+	ret = lu_preserve(session, notes, LU_NOTES_TOKEN) ?:
+	      lu_preserve(session, dev.vfio->fd, dev.token);
 	if (ret)
 		ksft_exit_fail_msg("%s: preserve: %s\n", dev.name, strerror(-ret));
 
 	if (!strcmp(what, "version"))
 		lu_damage("version pci-v2");
+	else if (!strcmp(what, "iommu-version"))
+		lu_damage("version iommu-v2");
 	else if (!damage(what))
 		extra = what;
 	ret = vmt_try_kexec_load("/boot/bzImage", extra);
