@@ -1352,7 +1352,7 @@ EXPORT_SYMBOL_GPL(iommu_liveupdate_has_left);
 #if defined(CONFIG_PCI_LIVEUPDATE_DAMAGE) && defined(CONFIG_FAULT_INJECTION)
 /* Which allocation of taking the translation over fails, for a test. */
 static unsigned int iommu_lu_fail_nth;
-core_param(iommu_liveupdate_fail_nth, iommu_lu_fail_nth, uint, 0);
+core_param(iommu_liveupdate_fail_nth, iommu_lu_fail_nth, uint, 0444);
 
 /**
  * iommu_liveupdate_inject - Let an allocation fail on purpose.
