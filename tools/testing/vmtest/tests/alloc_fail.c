@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
@@ -31,6 +32,12 @@
 #define SESSION		"fail"
 #define MEMORY_TOKEN	1
 #define OTHER_IOVA	0x2000000000ULL
+/* Memfds that the card can reach too: a retrieve that has failed cannot be repeated. */
+#define SPARES		64
+#define SPARE_PAGES	4
+#define SPARE_SIZE	(SPARE_PAGES * 0x1000UL)
+#define SPARE_TOKEN(n)	(0x1000 + (n))
+#define SPARE_IOVA(n)	(0x3000000000ULL + (n) * SPARE_SIZE)
 #define FRAMES		20
 #define QUIET_MS	3000
 /* More allocations than any of the calls makes. */
@@ -207,6 +214,21 @@ static void expect_mutable(struct __test_metadata *_metadata)
 	EXPECT_EQ(0, ioctl(iommu->iommufd, IOMMU_IOAS_UNMAP, &unmap));
 }
 
+static void preserve_spares(void)
+{
+	unsigned int n;
+
+	for (n = 1; n < SPARES; n++) {
+		int spare = memfd_create("spare", MFD_CLOEXEC);
+
+		if (spare < 0 || ftruncate(spare, SPARE_SIZE) ||
+		    lu_map_file(iommu, spare, 0, SPARE_SIZE, SPARE_IOVA(n)) ||
+		    lu_preserve(session, spare, SPARE_TOKEN(n)))
+			vmt_die("spare memfd %u", n);
+		close(spare);
+	}
+}
+
 static void leave(struct __test_metadata *_metadata)
 {
 	const char *boot = vmt_param("boot");
@@ -240,6 +262,7 @@ static void leave(struct __test_metadata *_metadata)
 	ASSERT_EQ(0, sweep(_metadata, "preserve", preserve, unpreserve));
 	unpreserve();
 	expect_mutable(_metadata);
+	preserve_spares();
 	ASSERT_EQ(0, preserve());
 	vmt_mark(VMT_PRESERVED);
 	vmt_kexec_load();
@@ -287,6 +310,61 @@ static int finish(void)
 	return luo_session_finish(session);
 }
 
+/*
+ * What the card can still write to must not become anybody else's: the pages of a memfd
+ * that could not be retrieved stay pinned, or, if not even the list of them can be had,
+ * with KHO.
+ */
+static void fail_memfds(struct __test_metadata *_metadata)
+{
+	unsigned int n, refused = 0, kept = 0;
+	struct usage before, after;
+	int spare;
+
+	for (n = 1; n < SPARES; n++) {
+		before = usage();
+		fail_nth(n);
+		spare = lu_retrieve(session, SPARE_TOKEN(n));
+		if (!has_failed())
+			break;
+		after = usage();
+		if (spare >= 0) {
+			close(spare);
+		} else {
+			/* No inode; no list, as mainline calls it. */
+			EXPECT_TRUE(spare == -ENOMEM || spare == -ENOSPC || spare == -EINVAL) {
+				TH_LOG("memfd: allocation %u: %s", n, strerror(-spare));
+			}
+			refused++;
+		}
+		if (before.pins == after.pins)
+			kept++;
+		else
+			EXPECT_EQ(before.pins + SPARE_PAGES, after.pins) {
+				TH_LOG("memfd: allocation %u: pinned pages", n);
+			}
+	}
+	vmt_step("memfd: %u allocations, %u times refused, %u times kept by KHO", n - 1, refused,
+		 kept);
+	EXPECT_LT(0, refused);
+	EXPECT_LT(kept, refused);
+	EXPECT_LT(n, SPARES);
+	expect_running(_metadata, "memfds");
+}
+
+/* The last to leave the old page table gives the pages away, in its own time. */
+static bool wait_for_pins(long pins)
+{
+	uint64_t end = lu_now_us() + QUIET_MS * 1000;
+
+	while (usage().pins != pins) {
+		if (lu_now_us() > end)
+			return false;
+		usleep(10000);
+	}
+	return true;
+}
+
 /* Has an allocation failed while this kernel took over? Not all leave a line in the log. */
 static bool failed_at_boot(void)
 {
@@ -300,6 +378,8 @@ static bool failed_at_boot(void)
 
 static void arrive(struct __test_metadata *_metadata)
 {
+	long pins = usage().pins;
+
 	session = luo_retrieve_session(luo, SESSION);
 	ASSERT_LE(0, session);
 	memfd = lu_retrieve(session, MEMORY_TOKEN);
@@ -320,6 +400,7 @@ static void arrive(struct __test_metadata *_metadata)
 	} else {
 		vmt_step("reboot() was refused %lld times", (long long)stream.state->marked - 1);
 		allow_all();
+		fail_memfds(_metadata);
 		ASSERT_LE(0, sweep(_metadata, "retrieve", retrieve, NULL));
 		vmt_mark(VMT_RETRIEVED);
 		ASSERT_LE(0, sweep(_metadata, "bind", bind_it, NULL));
@@ -339,6 +420,10 @@ static void arrive(struct __test_metadata *_metadata)
 	EXPECT_TRUE(stream_good(&stream));
 	stream_stop(&stream);
 	lu_close(&dev);
+	iommu_cleanup(iommu);
+	EXPECT_TRUE(wait_for_pins(pins)) {
+		TH_LOG("%ld pages are pinned, %ld were", usage().pins, pins);
+	}
 	vmt_mark(VMT_CLOSED);
 }
 
