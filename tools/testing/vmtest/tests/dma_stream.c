@@ -30,7 +30,7 @@
 #define RETRIEVES	"m01234567"
 
 /* Frames that have to come in each phase. */
-#define MANY		100
+#define MANY		50
 /* None for so long, and the stream has stopped: the sender's pauses are 5 ms. */
 #define QUIET_MS	3000
 #define QUIET_STOCK_MS	1000

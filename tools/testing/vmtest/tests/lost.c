@@ -470,8 +470,11 @@ FIXTURE_SETUP(lost)
 		devs[i].nr = i;
 		ASSERT_EQ(i >= BEHIND, !!*devs[i].port);
 	}
-	ASSERT_LE(ARRAY_SIZE(function_damages), FUNCTIONS * (last_stage() - 1));
-	ASSERT_LE(ARRAY_SIZE(bridge_damages), BRIDGES * (last_stage() - 1));
+	/* The normal kernel goes through all of them. */
+	if (strcmp(vmt_param("flavour"), "debug")) {
+		ASSERT_LE(ARRAY_SIZE(function_damages), FUNCTIONS * (last_stage() - 1));
+		ASSERT_LE(ARRAY_SIZE(bridge_damages), BRIDGES * (last_stage() - 1));
+	}
 }
 
 FIXTURE_TEARDOWN(lost)

@@ -784,7 +784,7 @@ TEST_F(memory, two_devices)
 TEST_F(memory, many_times)
 {
 	ASSERT_EQ(0, map(IOVA, 0, SIZE, RW));
-	for (unsigned int i = 0; i < 50; i++) {
+	for (unsigned int i = 0; i < 20; i++) {
 		ASSERT_EQ(0, preserve_memfd());
 		ASSERT_EQ(0, preserve_dev());
 		ASSERT_EQ(-EBUSY, unmap(self->iommufd, self->ioas, IOVA, SIZE));

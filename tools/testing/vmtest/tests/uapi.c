@@ -22,7 +22,7 @@
 
 #include "lu_harness.h"
 
-#define LOOPS	1000
+#define LOOPS	200
 
 /* ---- One open device: an e1000e behind a root port ---------------------------- */
 
