@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <linux/iommufd.h>
@@ -635,6 +636,39 @@ TEST_F(memory, bar)
 	ASSERT_EQ(0, map_file(self->iommufd, self->ioas, fd, 0, size, IOVA + SIZE, RW));
 	EXPECT_EQ(0, preserve_dev());
 out:
+	close(fd);
+}
+
+/*
+ * QEMU from 11 on maps BARs as dma-bufs. Without them it hands an IOAS to another process
+ * whenever it is replaced itself. The pages of a BAR are nobody's.
+ */
+TEST_F(memory, process_changes)
+{
+	uint64_t size;
+	int fd = bar_dma_buf(self, &size), status;
+	long page = sysconf(_SC_PAGESIZE);
+	pid_t child;
+	void *mem;
+
+	ASSERT_EQ(0, map(IOVA, 0, SIZE, RW));
+	EXPECT_EQ(0, change_process(self->iommufd));
+	ASSERT_EQ(0, map_file(self->iommufd, self->ioas, fd, 0, size, IOVA + SIZE, RW));
+	EXPECT_EQ(0, change_process(self->iommufd));
+	child = fork();
+	if (!child)
+		_exit(-change_process(self->iommufd));
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_EQ(0, status);
+	/* Mapped by one that is gone: back to this one. */
+	EXPECT_EQ(0, change_process(self->iommufd));
+	ASSERT_EQ(0, unmap(self->iommufd, self->ioas, IOVA + SIZE, size));
+
+	/* Memory of a process stays with it. */
+	mem = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, mem);
+	ASSERT_EQ(0, map_user(self->iommufd, self->ioas, mem, page, IOVA + SIZE));
+	EXPECT_EQ(-EINVAL, change_process(self->iommufd));
 	close(fd);
 }
 
