@@ -30,7 +30,8 @@ bench: guest kernel kernel-stock ## what a live update takes and how that grows 
 	@scripts/bench $(BENCH)
 
 check: deps tree ## everything: style, builds, series, kernels, VM tests; a one-line sum at the end
-	@scripts/check check-style check-series check-kernels check-fixups check-build check-vm
+	@scripts/check check-style check-series check-vmferry check-kernels check-fixups \
+		check-build check-vm
 
 ##### Preparation
 
@@ -74,9 +75,12 @@ check-vm: guest kernel kernel-debug kernel-stock kernel-mod ## KUnit and all VM 
 
 ##### Checks without a VM
 
-.PHONY: check-style check-fixups check-build check-series check-kernels
+.PHONY: check-style check-vmferry check-fixups check-build check-series check-kernels
 check-style: tree ## checkpatch, SPDX, shell and Python syntax
 	@scripts/check-style
+
+check-vmferry: guest ## libvmferry with ASan and UBSan: it builds, its tests, its installation
+	@scripts/check-vmferry
 
 check-fixups: tree ## no PCI fixup of the tree can touch an incoming device unnoticed
 	@scripts/check-fixups

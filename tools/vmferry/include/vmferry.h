@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * libvmferry: what a virtual machine monitor needs for a live update of its host.
+ *
+ * Functions return 0, or a file descriptor or a number where that is said, and a negative
+ * errno on failure. They print nothing, keep no global state, and leave what the caller
+ * gave them as it was when they fail. File descriptors that they return are close-on-exec
+ * and belong to the caller. A handle is for one thread at a time.
+ */
+#ifndef VMFERRY_H
+#define VMFERRY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- Sessions of the kernel's Live Update Orchestrator (LUO) ----------------------------- */
+
+/* Longest name of a session, without its terminating NUL. */
+#define VMFERRY_SESSION_NAME_MAX 63
+
+/*
+ * /dev/liveupdate can be open once. It is held for one ioctl only, so that systemd and
+ * others get at it; while someone else has it, it is tried again with growing pauses
+ * for up to @timeout_ms milliseconds, and then the result is -EBUSY.
+ *
+ * -ENOENT  the kernel has no live update, or it is off (kho=on liveupdate=on)
+ * -EIO     the kernel could not read what the last one left, see its log
+ */
+
+/*
+ * A new session, to which things are added before the kernel is replaced. Closing it
+ * gives them all back. Returns its file descriptor.
+ *
+ * -EEXIST        there is one of this name
+ * -EINVAL        the name is empty
+ * -ENAMETOOLONG  the name is too long
+ */
+int vmferry_session_create(const char *name, unsigned int timeout_ms);
+
+/*
+ * A session that the previous kernel left. Closing it finishes it: what was not retrieved
+ * is lost. So whoever may crash gives a duplicate to somebody who does not, before the
+ * first retrieve. Returns its file descriptor.
+ *
+ * -ENOENT  there is none of this name
+ * -EINVAL  it was retrieved before
+ */
+int vmferry_session_retrieve(const char *name, unsigned int timeout_ms);
+
+enum vmferry_direction {
+	VMFERRY_OUTGOING,	/* for the next kernel: preserve */
+	VMFERRY_INCOMING,	/* of the previous kernel: retrieve, finish */
+};
+
+/*
+ * Which of the two is it? Nothing changes. Returns an enum vmferry_direction.
+ *
+ * -ENOTTY  it is no session
+ */
+int vmferry_session_direction(int session);
+
+/*
+ * Name of a session, into @name of VMFERRY_SESSION_NAME_MAX + 1 bytes.
+ *
+ * -ENOTTY  it is no session
+ */
+int vmferry_session_name(int session, char *name);
+
+/*
+ * Preserve a file under a token, which is unique in its session. For a device, after the
+ * memfds of its memory. The kernel's log tells why a device was refused.
+ */
+int vmferry_session_preserve(int session, int fd, uint64_t token);
+
+/*
+ * Get a file back, once. Its memory is charged to the control group of the caller: call
+ * it from that of the virtual machine. Returns the file descriptor.
+ */
+int vmferry_session_retrieve_fd(int session, uint64_t token);
+
+/*
+ * The session is done with: what was not retrieved is given up.
+ *
+ * -EBUSY  a device is not retrieved, or not attached yet
+ */
+int vmferry_session_finish(int session);
+
+/* ---- QEMU's CPR channel ------------------------------------------------------------------ */
+
+/*
+ * The state that QEMU sends through the channel of type "cpr" of a migration in mode
+ * cpr-transfer: files by name, and the ids that iommufd has given to vfio devices.
+ */
+struct vmferry_cpr;
+
+struct vmferry_cpr_fd {
+	const char *name;	/* of a memory backend, an iommufd, a device, ... */
+	uint32_t id;		/* of several of this name: a vector */
+	int fd;			/* belongs to the state */
+};
+
+struct vmferry_cpr_vfio {
+	const char *name;	/* of the device, as among the files */
+	uint32_t devid;
+	uint32_t ioas_id;
+	uint32_t hwpt_id;
+};
+
+/* An empty state. -ENOMEM. To be freed with vmferry_cpr_free(). */
+int vmferry_cpr_new(struct vmferry_cpr **cpr);
+
+/* Free a state and close its files. NULL is fine. */
+void vmferry_cpr_free(struct vmferry_cpr *cpr);
+
+/*
+ * Read a state from a connected UNIX stream socket, up to where the peer has shut it
+ * down. QEMU goes on with the migration, and stops the guest, when the socket is closed:
+ * until then it runs.
+ *
+ * -ENODATA          the stream ends too early
+ * -EBADMSG          it is no CPR state, or damaged; files are not where they should be
+ * -EPROTONOSUPPORT  a version, or a part of the state, that is not known
+ * -E2BIG            absurdly many or long entries
+ */
+int vmferry_cpr_receive(int sock, struct vmferry_cpr **cpr);
+
+/*
+ * Write a state as the source of a migration would, and shut the socket down for
+ * writing. The files of the state stay open.
+ */
+int vmferry_cpr_send(int sock, const struct vmferry_cpr *cpr);
+
+/* How many files, and the nth: -ERANGE if there is none. */
+size_t vmferry_cpr_nr_fds(const struct vmferry_cpr *cpr);
+int vmferry_cpr_get_fd(const struct vmferry_cpr *cpr, size_t n, struct vmferry_cpr_fd *fd);
+
+/* Find a file by name and id. Returns it, still of the state, or -ENOENT. */
+int vmferry_cpr_find_fd(const struct vmferry_cpr *cpr, const char *name, uint32_t id);
+
+/*
+ * Add a file, or put another in the place of the one that has this name and id. It
+ * belongs to the state from then on; if this fails, still to the caller.
+ */
+int vmferry_cpr_set_fd(struct vmferry_cpr *cpr, const char *name, uint32_t id, int fd);
+
+/* The same for vfio devices, by name. */
+size_t vmferry_cpr_nr_vfio(const struct vmferry_cpr *cpr);
+int vmferry_cpr_get_vfio(const struct vmferry_cpr *cpr, size_t n, struct vmferry_cpr_vfio *vfio);
+int vmferry_cpr_set_vfio(struct vmferry_cpr *cpr, const struct vmferry_cpr_vfio *vfio);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* VMFERRY_H */
