@@ -10,6 +10,7 @@
 #ifndef VMFERRY_H
 #define VMFERRY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -88,6 +89,46 @@ int vmferry_session_retrieve_fd(int session, uint64_t token);
  * -EBUSY  a device is not retrieved, or not attached yet
  */
 int vmferry_session_finish(int session);
+
+/* ---- Devices ----------------------------------------------------------------------------- */
+
+/* A new iommufd. Returns its file descriptor. */
+int vmferry_iommufd_open(void);
+
+/* A new address space in it, whose id goes to @ioas_id. */
+int vmferry_ioas_alloc(int iommufd, uint32_t *ioas_id);
+
+struct vmferry_map {
+	uint64_t iova;		/* where the devices see it */
+	uint64_t length;	/* in bytes */
+	int fd;			/* a memfd, or a dma-buf of a BAR */
+	uint64_t offset;	/* in it, in bytes */
+	bool read_only;		/* the devices may not write to it */
+};
+
+/*
+ * Map a piece of a file, where it has to be. What a retrieved device had mapped is to be
+ * mapped before it is attached: then it does not notice that it moves.
+ */
+int vmferry_ioas_map(int iommufd, uint32_t ioas_id, const struct vmferry_map *map);
+
+/* Bind the file of a vfio device to an iommufd, whose id of it goes to @devid. */
+int vmferry_device_bind(int device, int iommufd, uint32_t *devid);
+
+/*
+ * Attach a bound device to an address space or a page table. The id of the page table it
+ * is on goes to @hwpt_id. For a retrieved device this is where it leaves the page table of
+ * the previous kernel.
+ */
+int vmferry_device_attach(int device, uint32_t pt_id, uint32_t *hwpt_id);
+
+/*
+ * Have the interrupts of one kind (VFIO_PCI_MSIX_IRQ_INDEX ...) signal eventfds, one for
+ * each vector; a negative one is left out. Interrupts that came while the kernel was
+ * replaced are lost: give eventfds that start at 1, so that the guest looks for itself.
+ * With a @count of 0 the interrupts are off.
+ */
+int vmferry_device_set_irqs(int device, uint32_t index, const int *eventfds, uint32_t count);
 
 /* ---- QEMU's CPR channel ------------------------------------------------------------------ */
 
