@@ -31,7 +31,7 @@ SERIES = PATCHES / "series"
 OVERLAY_DIRS = """arch block certs crypto Documentation drivers fs include init io_uring ipc
     kernel lib mm net samples security sound tools usr virt""".split()
 # The test bench and the userspace part are ours alone and no part of the mail series.
-BENCH = ("tools/testing/vmtest/", "tools/vmferry/")
+NOT_MAILED = ("tools/testing/vmtest/", "tools/vmferry/")
 # What is built of a tree lies in directories of this name in it, see lib.sh.
 OUT = ".out-"
 JUNK = re.compile(r"(~|\.orig|\.rej|\.o|\.pyc|\.sw.)$")

@@ -3,9 +3,8 @@
  * What a retrieved device needs before it is used: an iommufd with the memory of the
  * guest where it was, and its interrupts.
  */
-#include <stdbool.h>
-#include <stdint.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/ioctl.h>
 

@@ -6,7 +6,6 @@
  * it at its start and at the very end.
  */
 #include <fcntl.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -63,25 +62,24 @@ static int open_device(unsigned int timeout_ms)
 	}
 }
 
-static int check_name(const char *name)
+/* Open the device for an ioctl that takes a name, and put that in its place. */
+static int open_for(const char *name, uint8_t *to, unsigned int timeout_ms)
 {
 	size_t len = strlen(name);
 
 	if (!len)
 		return -EINVAL;
-	return len > VMFERRY_SESSION_NAME_MAX ? -ENAMETOOLONG : 0;
+	if (len > VMFERRY_SESSION_NAME_MAX)
+		return -ENAMETOOLONG;
+	memcpy(to, name, len + 1);
+	return open_device(timeout_ms);
 }
 
 VMFERRY_PUBLIC int vmferry_session_create(const char *name, unsigned int timeout_ms)
 {
 	struct liveupdate_ioctl_create_session arg = { .size = sizeof(arg) };
-	CLEANUP_CLOSE int device = -1;
-	int err = check_name(name);
+	CLEANUP_CLOSE int device = open_for(name, arg.name, timeout_ms);
 
-	if (err)
-		return err;
-	strcpy((char *)arg.name, name);
-	device = open_device(timeout_ms);
 	if (device < 0)
 		return device;
 	return ioctl(device, LIVEUPDATE_IOCTL_CREATE_SESSION, &arg) ? -errno : arg.fd;
@@ -90,13 +88,8 @@ VMFERRY_PUBLIC int vmferry_session_create(const char *name, unsigned int timeout
 VMFERRY_PUBLIC int vmferry_session_retrieve(const char *name, unsigned int timeout_ms)
 {
 	struct liveupdate_ioctl_retrieve_session arg = { .size = sizeof(arg) };
-	CLEANUP_CLOSE int device = -1;
-	int err = check_name(name);
+	CLEANUP_CLOSE int device = open_for(name, arg.name, timeout_ms);
 
-	if (err)
-		return err;
-	strcpy((char *)arg.name, name);
-	device = open_device(timeout_ms);
 	if (device < 0)
 		return device;
 	return ioctl(device, LIVEUPDATE_IOCTL_RETRIEVE_SESSION, &arg) ? -errno : arg.fd;

@@ -647,7 +647,6 @@ TEST_F(memory, process_changes)
 {
 	uint64_t size;
 	int fd = bar_dma_buf(self, &size), status;
-	long page = sysconf(_SC_PAGESIZE);
 	pid_t child;
 	void *mem;
 
@@ -665,9 +664,9 @@ TEST_F(memory, process_changes)
 	ASSERT_EQ(0, unmap(self->iommufd, self->ioas, IOVA + SIZE, size));
 
 	/* Memory of a process stays with it. */
-	mem = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	mem = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, mem);
-	ASSERT_EQ(0, map_user(self->iommufd, self->ioas, mem, page, IOVA + SIZE));
+	ASSERT_EQ(0, map_user(self->iommufd, self->ioas, mem, PAGE, IOVA + SIZE));
 	EXPECT_EQ(-EINVAL, change_process(self->iommufd));
 	close(fd);
 }

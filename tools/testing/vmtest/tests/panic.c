@@ -31,31 +31,24 @@
 #include "lu.h"
 #include "lu_record.h"
 
+#define PCI(field)	"root", offsetof(struct pci_ser, field)
+#define ROOT(field)	"iommu root 0", offsetof(struct iommu_ser, field)
+#define UNIT(field)	"iommu unit 0", offsetof(struct iommu_unit_ser, field)
+#define DOMAIN(field)	"iommu domain 0", offsetof(struct iommu_domain_ser, field)
+#define DEVICE(field)	"iommu device 0", offsetof(struct iommu_device_ser, field)
+#define MEMORY(field)	"iommu memory 0", offsetof(struct iommu_memory_ser, field)
+
 static const struct {
-	const char *name;
+	const char *name, *record;
 	unsigned int offset, size;
 	uint64_t value;
 } damages[] = {
-	{ "address", offsetof(struct pci_ser, devices_pa), 8, 0 },
-	{ "misplaced", offsetof(struct pci_ser, devices_pa), 8, 0x100010 },
-	{ "number", offsetof(struct pci_ser, nr_devices), 4, 0 },
-	{ "missing", offsetof(struct pci_ser, nr_devices), 4, 17 },
-	{ "size", offsetof(struct pci_ser, entry_size), 4, sizeof(struct pci_dev_ser) - 8 },
-	{ "reserved", offsetof(struct pci_ser, reserved[5]), 8, 1 },
-};
-
-#define ROOT(field)	offsetof(struct iommu_ser, field)
-#define UNIT(field)	offsetof(struct iommu_unit_ser, field)
-#define DOMAIN(field)	offsetof(struct iommu_domain_ser, field)
-#define DEVICE(field)	offsetof(struct iommu_device_ser, field)
-#define MEMORY(field)	offsetof(struct iommu_memory_ser, field)
-
-/* The name up to the dash is the set. */
-static const struct {
-	const char *name;
-	unsigned int offset, size;
-	uint64_t value;
-} iommu_damages[] = {
+	{ "address", PCI(devices_pa), 8, 0 },
+	{ "misplaced", PCI(devices_pa), 8, 0x100010 },
+	{ "number", PCI(nr_devices), 4, 0 },
+	{ "missing", PCI(nr_devices), 4, 17 },
+	{ "size", PCI(entry_size), 4, sizeof(struct pci_dev_ser) - 8 },
+	{ "reserved", PCI(reserved[5]), 8, 1 },
 	{ "root-number", ROOT(devices.nr), 4, 2 },
 	{ "root-none", ROOT(units.nr), 4, 0 },
 	{ "root-size", ROOT(domains.entry_size), 4, 64 },
@@ -82,22 +75,13 @@ static const struct {
 
 static bool damage(const char *what)
 {
-	const char *field = strchr(what, '-');
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(damages); i++) {
 		if (strcmp(what, damages[i].name))
 			continue;
-		lu_damage("root %u %u %llx", damages[i].offset, damages[i].size,
+		lu_damage("%s %u %u %llx", damages[i].record, damages[i].offset, damages[i].size,
 			  (unsigned long long)damages[i].value);
-		return true;
-	}
-	for (i = 0; i < ARRAY_SIZE(iommu_damages); i++) {
-		if (strcmp(what, iommu_damages[i].name))
-			continue;
-		lu_damage("iommu %.*s 0 %u %u %llx", (int)(field - what), what,
-			  iommu_damages[i].offset, iommu_damages[i].size,
-			  (unsigned long long)iommu_damages[i].value);
 		return true;
 	}
 	return false;
