@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -192,6 +193,47 @@ int vmferry_cpr_set_fd(struct vmferry_cpr *cpr, const char *name, uint32_t id, i
 size_t vmferry_cpr_nr_vfio(const struct vmferry_cpr *cpr);
 int vmferry_cpr_get_vfio(const struct vmferry_cpr *cpr, size_t n, struct vmferry_cpr_vfio *vfio);
 int vmferry_cpr_set_vfio(struct vmferry_cpr *cpr, const struct vmferry_cpr_vfio *vfio);
+
+/* ---- Who has sessions -------------------------------------------------------------------- */
+
+/*
+ * The sessions that processes have open, and who has /dev/liveupdate open: the kernel can
+ * not be asked, the links below /proc/PID/fd tell.
+ */
+struct vmferry_scan;
+
+struct vmferry_scan_file {
+	pid_t pid;
+	int fd;			/* its number in that process */
+	const char *comm;	/* the process's name, "" if it could not be read */
+	const char *name;	/* the session's, "" if the kernel does not tell; else NULL */
+};
+
+/*
+ * Look at all processes. @proc is a directory like /proc, which may be open with O_PATH; a
+ * negative one stands for /proc. @device is the number of the device whose holders are
+ * looked for; 0 stands for that of /dev/liveupdate. To be freed with vmferry_scan_free().
+ *
+ * A process that goes away meanwhile is no error. It is a look at something that changes:
+ * a file that was passed on between two looks may be seen twice, or not at all.
+ */
+int vmferry_scan_new(int proc, dev_t device, struct vmferry_scan **scan);
+
+/* NULL is fine. */
+void vmferry_scan_free(struct vmferry_scan *scan);
+
+/* How many processes or links could not be read: then something may be missing. */
+unsigned int vmferry_scan_unreadable(const struct vmferry_scan *scan);
+
+/* How many open sessions, and the nth, by process and number: -ERANGE if there is none. */
+size_t vmferry_scan_nr_sessions(const struct vmferry_scan *scan);
+int vmferry_scan_get_session(const struct vmferry_scan *scan, size_t n,
+			     struct vmferry_scan_file *file);
+
+/* The same for the device, which is open once at most, but may have been passed on. */
+size_t vmferry_scan_nr_holders(const struct vmferry_scan *scan);
+int vmferry_scan_get_holder(const struct vmferry_scan *scan, size_t n,
+			    struct vmferry_scan_file *file);
 
 #ifdef __cplusplus
 }

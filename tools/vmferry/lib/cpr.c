@@ -95,20 +95,6 @@ static void cpr_cleanup(struct vmferry_cpr **cpr)
 	vmferry_cpr_free(*cpr);
 }
 
-/* Make room for one more in an array of @nr that grows by doubling. */
-static int grow(void *array, size_t nr, size_t size)
-{
-	void **pos = array, *new;
-
-	if (nr & (nr - 1))
-		return 0;
-	new = reallocarray(*pos, nr ? 2 * nr : 1, size);
-	if (!new)
-		return -ENOMEM;
-	*pos = new;
-	return 0;
-}
-
 /* Takes @fd and @name if it works. */
 static int add_file(struct vmferry_cpr *cpr, char *name, uint32_t id, int fd)
 {

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
@@ -35,6 +36,22 @@ static inline int take_fd(int *fd)
 
 	*fd = -1;
 	return taken;
+}
+
+/* Make room for one more in an array of @nr that grows by doubling. */
+static inline int grow(void *array, size_t nr, size_t size)
+{
+	void *items;
+
+	if (nr & (nr - 1))
+		return 0;
+	/* A pointer to whatever type it is. */
+	memcpy(&items, array, sizeof(items));
+	items = reallocarray(items, nr ? 2 * nr : 1, size);
+	if (!items)
+		return -ENOMEM;
+	memcpy(array, &items, sizeof(items));
+	return 0;
 }
 
 #endif /* VMFERRY_UTIL_H */
