@@ -235,6 +235,45 @@ size_t vmferry_scan_nr_holders(const struct vmferry_scan *scan);
 int vmferry_scan_get_holder(const struct vmferry_scan *scan, size_t n,
 			    struct vmferry_scan_file *file);
 
+/* ---- The next kernel --------------------------------------------------------------------- */
+
+/*
+ * Load the kernel to jump to, and forget the one that was loaded before. It is always
+ * kexec_file_load(): an image of kexec_load() gets nothing of what was preserved. A negative
+ * @initrd stands for none.
+ *
+ * The kernel's errors, for which vmferry_kexec_reason() has a sentence.
+ */
+int vmferry_kexec_load(int kernel, int initrd, const char *cmdline);
+
+/* The same with files by their paths; @initrd may be NULL. */
+int vmferry_kexec_load_path(const char *kernel, const char *initrd, const char *cmdline);
+
+/* Forget the kernel that was loaded, if there is one. */
+int vmferry_kexec_unload(void);
+
+/* Why loading failed, without a full stop. Never NULL. */
+const char *vmferry_kexec_reason(int err);
+
+/*
+ * What a switch like "kho" or "liveupdate" is set to, as the kernel understands it: the
+ * last one wins, one with a value that is neither on nor off is ignored, and what is
+ * behind " -- " is not for the kernel.
+ *
+ * -ENOENT  it is not there: then it is what the kernel was configured with
+ * -EINVAL  it is, but is neither on nor off: the same
+ */
+int vmferry_cmdline_bool(const char *cmdline, const char *name, bool *value);
+
+/*
+ * A command line for the next boot from one of this boot: without what the boot loader has
+ * put there (BOOT_IMAGE=, initrd= ...). To be freed with free().
+ */
+int vmferry_cmdline_reuse(const char *cmdline, char **reused);
+
+/* The same from that of the running kernel. */
+int vmferry_reuse_cmdline(char **cmdline);
+
 #ifdef __cplusplus
 }
 #endif
