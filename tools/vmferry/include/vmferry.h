@@ -274,6 +274,167 @@ int vmferry_cmdline_reuse(const char *cmdline, char **reused);
 /* The same from that of the running kernel. */
 int vmferry_reuse_cmdline(char **cmdline);
 
+/* ---- The manifest of a session ----------------------------------------------------------- */
+
+/*
+ * Tokens by convention. The kernel tells neither which there are in a session nor what they
+ * stand for: the manifest does, and has a token that everybody knows. What the CPR channel
+ * carried needs none of its own: its files are preserved, and its names and ids are in the
+ * manifest; 1 is left free for it. From the last three on there is one token for each file.
+ */
+#define VMFERRY_TOKEN_MANIFEST 0
+#define VMFERRY_TOKEN_CPR 1		/* not used */
+#define VMFERRY_TOKEN_DEVICE_STATE 2	/* a memfd with the stream of the migration */
+#define VMFERRY_TOKEN_MEMORY 0x1000	/* memfds */
+#define VMFERRY_TOKEN_IOMMUFD 0x2000
+#define VMFERRY_TOKEN_DEVICE 0x3000	/* files of vfio devices */
+
+/*
+ * The name of the session of a virtual machine: "vm-" and the digits of its UUID, into
+ * @name of VMFERRY_SESSION_NAME_MAX + 1 bytes.
+ *
+ * -EINVAL  it is no UUID
+ */
+int vmferry_vm_session_name(const char *vm_id, char *name);
+
+/*
+ * What is in a session, and what it takes to go on. Texts are UTF-8. Those that are got
+ * belong to the manifest.
+ */
+struct vmferry_manifest;
+
+struct vmferry_manifest_info {
+	uint32_t version;	/* of the format: 1. Not looked at when it is set */
+	uint32_t minor;		/* what was written may have more than is understood. Ditto */
+	const char *vm_id;	/* a UUID */
+	const char *vm_name;	/* may be "" */
+	const char *qemu_version;
+	const char *kernel_release;	/* of the kernel it was written under */
+	uint64_t paused_ns;	/* when the guest was stopped, by CLOCK_MONOTONIC ... */
+	uint64_t paused_real_ns;	/* ... and by CLOCK_REALTIME */
+};
+
+/* A file of the CPR state. */
+struct vmferry_manifest_file {
+	const char *name;
+	uint32_t id;
+	const char *kind;	/* "memory", "iommufd", "device", "eventfd", or another word */
+	bool preserved;		/* under this token; else the restorer makes a new one */
+	uint64_t token;
+	uint64_t size;		/* in bytes, of a memfd; else 0 */
+};
+
+struct vmferry_manifest_device {
+	const char *name;	/* as in the CPR state */
+	const char *bdf;	/* like 0000:3b:00.1 */
+	uint16_t vendor, device;
+	const char *driver;	/* that it is bound to */
+	uint64_t token;
+	uint32_t devid, ioas_id, hwpt_id;	/* what the old kernel called them */
+	int32_t irq_index;	/* VFIO_PCI_MSIX_IRQ_INDEX ..., -1 if interrupts are off */
+};
+
+/* What devices see of a file, or of another device. */
+struct vmferry_manifest_map {
+	uint32_t ioas_id;	/* what the old kernel called it */
+	uint64_t iova, length, offset;	/* in bytes */
+	bool read_only;
+	const char *file;	/* name and id among the files, or NULL */
+	uint32_t file_id;
+	const char *device;	/* name among the devices, and which BAR, or NULL */
+	uint32_t bar;
+};
+
+struct vmferry_manifest_time {
+	const char *name;	/* of what was reached */
+	uint64_t monotonic_ns, real_ns;
+};
+
+/* An empty one. -ENOMEM. To be freed with vmferry_manifest_free(). */
+int vmferry_manifest_new(struct vmferry_manifest **manifest);
+
+/* NULL is fine. */
+void vmferry_manifest_free(struct vmferry_manifest *manifest);
+
+/*
+ * Write it to a new memfd, which nobody can change any more, to be preserved under
+ * VMFERRY_TOKEN_MANIFEST. Returns its file descriptor.
+ *
+ * -ENODATA  vmferry_manifest_set_info() has not been called
+ * -E2BIG    it would be too large to be read
+ */
+int vmferry_manifest_write(const struct vmferry_manifest *manifest);
+
+/*
+ * Read what was written, from the file's start.
+ *
+ * -ENODATA          it ends too early
+ * -EBADMSG          it is no manifest, or damaged, or says something twice
+ * -EPROTONOSUPPORT  a version of the format that is not known
+ * -E2BIG            absurdly large
+ */
+int vmferry_manifest_read(int fd, struct vmferry_manifest **manifest);
+
+/*
+ * The functions that set and add copy what they are given.
+ *
+ * -EINVAL  something is missing, or not what it should be
+ * -EILSEQ  a text is not UTF-8
+ * -EEXIST  there is one with this name and id; a device with this BDF or token; a map
+ *          that has some of these addresses
+ * -ENOENT  a map's file or device is not there: it has to be added first
+ * -E2BIG   absurdly many, or a text that is absurdly long
+ */
+int vmferry_manifest_set_info(struct vmferry_manifest *manifest,
+			      const struct vmferry_manifest_info *info);
+
+/* -ENODATA if it was not set. */
+int vmferry_manifest_get_info(const struct vmferry_manifest *manifest,
+			      struct vmferry_manifest_info *info);
+
+/* The arguments QEMU was started with, its name first. -ERANGE if there is no nth. */
+int vmferry_manifest_add_arg(struct vmferry_manifest *manifest, const char *arg);
+size_t vmferry_manifest_nr_args(const struct vmferry_manifest *manifest);
+int vmferry_manifest_get_arg(const struct vmferry_manifest *manifest, size_t n,
+			     const char **arg);
+
+/* The formats of the kernel it was written under. */
+int vmferry_manifest_add_abi(struct vmferry_manifest *manifest, const char *abi);
+size_t vmferry_manifest_nr_abi(const struct vmferry_manifest *manifest);
+int vmferry_manifest_get_abi(const struct vmferry_manifest *manifest, size_t n,
+			     const char **abi);
+
+/* The files of the CPR state. */
+int vmferry_manifest_add_file(struct vmferry_manifest *manifest,
+			      const struct vmferry_manifest_file *file);
+size_t vmferry_manifest_nr_files(const struct vmferry_manifest *manifest);
+int vmferry_manifest_get_file(const struct vmferry_manifest *manifest, size_t n,
+			      struct vmferry_manifest_file *file);
+/* By name and id: -ENOENT if there is none. */
+int vmferry_manifest_find_file(const struct vmferry_manifest *manifest, const char *name,
+			       uint32_t id, struct vmferry_manifest_file *file);
+
+/* The devices. */
+int vmferry_manifest_add_device(struct vmferry_manifest *manifest,
+				const struct vmferry_manifest_device *device);
+size_t vmferry_manifest_nr_devices(const struct vmferry_manifest *manifest);
+int vmferry_manifest_get_device(const struct vmferry_manifest *manifest, size_t n,
+				struct vmferry_manifest_device *device);
+
+/* What they see. A map of a file goes no further than the file, if its size is known. */
+int vmferry_manifest_add_map(struct vmferry_manifest *manifest,
+			     const struct vmferry_manifest_map *map);
+size_t vmferry_manifest_nr_maps(const struct vmferry_manifest *manifest);
+int vmferry_manifest_get_map(const struct vmferry_manifest *manifest, size_t n,
+			     struct vmferry_manifest_map *map);
+
+/* When what was reached, each once. The monotonic clock starts anew with the kernel. */
+int vmferry_manifest_add_time(struct vmferry_manifest *manifest,
+			      const struct vmferry_manifest_time *stamp);
+size_t vmferry_manifest_nr_times(const struct vmferry_manifest *manifest);
+int vmferry_manifest_get_time(const struct vmferry_manifest *manifest, size_t n,
+			      struct vmferry_manifest_time *stamp);
+
 #ifdef __cplusplus
 }
 #endif
