@@ -240,7 +240,8 @@ int vmferry_scan_get_holder(const struct vmferry_scan *scan, size_t n,
 /*
  * Load the kernel to jump to, and forget the one that was loaded before. It is always
  * kexec_file_load(): an image of kexec_load() gets nothing of what was preserved. A negative
- * @initrd stands for none.
+ * @initrd stands for none. Whether it understands what it is going to get is another
+ * question, see vmferry_image_get_difference().
  *
  * The kernel's errors, for which vmferry_kexec_reason() has a sentence.
  */
@@ -273,6 +274,73 @@ int vmferry_cmdline_reuse(const char *cmdline, char **reused);
 
 /* The same from that of the running kernel. */
 int vmferry_reuse_cmdline(char **cmdline);
+
+/* ---- What kernels understand ------------------------------------------------------------- */
+
+/*
+ * The image of a kernel, of x86: the names of the formats of a live update's data that are
+ * in it, like "luo-v5". A kernel that is given a format it does not know panics.
+ */
+struct vmferry_image;
+
+struct vmferry_image_info {
+	const char *version;	/* "7.2.12 (builder@host) #1 SMP ...", or "" */
+	bool relocatable;
+	bool loadable;		/* kexec_file_load() takes it */
+	uint32_t cmdline_size;	/* what its command line may have, in bytes */
+	uint32_t init_size;	/* memory in one piece that it takes to start, in bytes */
+};
+
+/*
+ * Read an image, a bzImage that was compressed with gzip, xz, lzma, zstd or lz4. To be
+ * freed with vmferry_image_free().
+ *
+ * -ENOEXEC     it is no such image
+ * -ENODATA     the file ends too early
+ * -EBADMSG     it is damaged
+ * -EOPNOTSUPP  it was compressed with bzip2 or lzo
+ * -E2BIG       absurdly large
+ */
+int vmferry_image_read(int fd, struct vmferry_image **image);
+
+/* NULL is fine. */
+void vmferry_image_free(struct vmferry_image *image);
+
+/* Texts belong to the image. */
+void vmferry_image_get_info(const struct vmferry_image *image, struct vmferry_image_info *info);
+
+/*
+ * Is it the image of this kernel? A @release of NULL stands for the running one. To be asked
+ * before an image is taken for it: a package may have replaced that since.
+ */
+bool vmferry_image_is(const struct vmferry_image *image, const char *release,
+		      const char *version);
+
+/*
+ * Add the formats that modules have, by the file modules.alias of the kernel's directory:
+ * when a module is wanted for a file of a live update, the kernel asks for it.
+ *
+ * -E2BIG  absurdly large
+ */
+int vmferry_image_add_modules(struct vmferry_image *image, int fd);
+
+/* How many formats, and the nth: -ERANGE if there is none. None at all: no live update. */
+size_t vmferry_image_nr_abi(const struct vmferry_image *image);
+int vmferry_image_get_abi(const struct vmferry_image *image, size_t n, const char **abi);
+
+struct vmferry_image_difference {
+	const char *writes;	/* what the one writes */
+	const char *reads;	/* the newest of that kind which the other reads, or NULL */
+	bool always;		/* else only if there is something of that kind */
+};
+
+/*
+ * The nth format that a kernel writes and the other does not read: -ERANGE if there are no
+ * more. Of those of one kind that it knows, a kernel is taken to write the newest.
+ */
+int vmferry_image_get_difference(const struct vmferry_image *from,
+				 const struct vmferry_image *to, size_t n,
+				 struct vmferry_image_difference *difference);
 
 /* ---- The manifest of a session ----------------------------------------------------------- */
 
@@ -398,7 +466,7 @@ size_t vmferry_manifest_nr_args(const struct vmferry_manifest *manifest);
 int vmferry_manifest_get_arg(const struct vmferry_manifest *manifest, size_t n,
 			     const char **arg);
 
-/* The formats of the kernel it was written under. */
+/* The formats of the kernel it was written under, see vmferry_image_get_abi(). */
 int vmferry_manifest_add_abi(struct vmferry_manifest *manifest, const char *abi);
 size_t vmferry_manifest_nr_abi(const struct vmferry_manifest *manifest);
 int vmferry_manifest_get_abi(const struct vmferry_manifest *manifest, size_t n,
