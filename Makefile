@@ -79,7 +79,7 @@ check-vm: guest kernel kernel-debug kernel-stock kernel-mod ## KUnit and all VM 
 check-style: tree ## checkpatch, SPDX, shell and Python syntax
 	@scripts/check-style
 
-check-vmferry: guest ## libvmferry with ASan and UBSan: it builds, its tests, its installation
+check-vmferry: guest ## libvmferry with ASan and UBSan: it builds, its tests and fuzzers, its installation
 	@scripts/check-vmferry
 
 check-fixups: tree ## no PCI fixup of the tree can touch an incoming device unnoticed
