@@ -152,7 +152,10 @@ struct vmferry_cpr_vfio {
 	uint32_t hwpt_id;
 };
 
-/* An empty state. -ENOMEM. To be freed with vmferry_cpr_free(). */
+/*
+ * An empty state. -ENOMEM. To be freed with vmferry_cpr_free(). Without a vfio device it is
+ * written as QEMU 10.0 does, which newer ones read as well.
+ */
 int vmferry_cpr_new(struct vmferry_cpr **cpr);
 
 /* Free a state and close its files. NULL is fine. */
@@ -380,6 +383,7 @@ struct vmferry_manifest_info {
 	const char *kernel_release;	/* of the kernel it was written under */
 	uint64_t paused_ns;	/* when the guest was stopped, by CLOCK_MONOTONIC ... */
 	uint64_t paused_real_ns;	/* ... and by CLOCK_REALTIME */
+	const char *note;	/* what the writer wants to know again, or NULL */
 };
 
 /* A file of the CPR state. */

@@ -70,7 +70,6 @@ VMFERRY_PUBLIC int vmferry_cpr_new(struct vmferry_cpr **cpr)
 
 	if (!new)
 		return -ENOMEM;
-	new->has_vfio = true;
 	*cpr = new;
 	return 0;
 }
@@ -532,7 +531,6 @@ VMFERRY_PUBLIC int vmferry_cpr_receive(int sock, struct vmferry_cpr **cpr)
 
 	if (err)
 		return err;
-	new->has_vfio = false;
 	err = get_state(&r, new);
 	close_quietly(r.fd);
 	if (err)

@@ -10,6 +10,7 @@
  *	"qemu"		"version", "argv": strings
  *	"kernel"	"release", "abi": strings
  *	"pause"		"monotonic_ns", "real_ns"
+ *	"note"		maybe: a text of the writer's own
  *	"files"		of the CPR state: "name", "id", "kind", maybe "token", maybe "size"
  *	"devices"	"name", "bdf", "vendor", "device", "driver", "token", "devid",
  *			"ioas_id", "hwpt_id", maybe "irq_index"
@@ -204,6 +205,7 @@ static void free_info(struct vmferry_manifest_info *info)
 	free_text(info->vm_name);
 	free_text(info->qemu_version);
 	free_text(info->kernel_release);
+	free_text(info->note);
 }
 
 static void free_file(struct vmferry_manifest_file *file)
@@ -313,13 +315,17 @@ VMFERRY_PUBLIC int vmferry_manifest_set_info(struct vmferry_manifest *manifest,
 		err = check_name(info->qemu_version);
 	if (!err)
 		err = check_name(info->kernel_release);
+	if (!err && info->note)
+		err = check_text(info->note);
 	if (err)
 		return err;
 	new.vm_id = strdup(info->vm_id);
 	new.vm_name = strdup(info->vm_name);
 	new.qemu_version = strdup(info->qemu_version);
 	new.kernel_release = strdup(info->kernel_release);
-	if (!new.vm_id || !new.vm_name || !new.qemu_version || !new.kernel_release) {
+	new.note = info->note ? strdup(info->note) : NULL;
+	if (!new.vm_id || !new.vm_name || !new.qemu_version || !new.kernel_release ||
+	    (info->note && !new.note)) {
 		free_info(&new);
 		return -ENOMEM;
 	}
@@ -767,6 +773,8 @@ static int put_info(struct json_object *root, const struct vmferry_manifest *man
 		err = put_strings(kernel, "abi", &manifest->abi);
 	if (!err)
 		err = put_number(pause, "monotonic_ns", manifest->info.paused_ns);
+	if (!err && manifest->info.note)
+		err = put_text(root, "note", manifest->info.note);
 	return err ?: put_number(pause, "real_ns", manifest->info.paused_real_ns);
 }
 
@@ -1121,6 +1129,8 @@ static int get_info(struct json_object *root, struct vmferry_manifest *manifest)
 		err = get_u64(pause, "monotonic_ns", &info.paused_ns);
 	if (!err)
 		err = get_u64(pause, "real_ns", &info.paused_real_ns);
+	if (!err && has(root, "note"))
+		err = get_text(root, "note", &info.note);
 	if (!err)
 		err = vmferry_manifest_set_info(manifest, &info);
 	if (!err)

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What QEMU says of the migration that it believes in.
+ */
+#ifndef VMFERRY_MIGRATION_H
+#define VMFERRY_MIGRATION_H
+
+#include "qmp.h"
+
+/* Events that may have been missed are looked for at this interval. */
+#define MIGRATION_LOOK_MS 200
+
+/* "running", "postmigrate", ... To be freed; NULL if QEMU does not tell. */
+char *migration_run_state(struct qmp *qmp);
+
+/*
+ * Wait until no migration away from this QEMU is under way. Returns 1 if the guest has left
+ * with it, 0 if it goes on here.
+ *
+ * -ETIMEDOUT
+ */
+int migration_wait(struct qmp *qmp, int timeout_ms);
+
+#endif /* VMFERRY_MIGRATION_H */

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * How QEMU was started, as text for the manifest, and a new one from that.
+ */
+#ifndef VMFERRY_PROCESS_H
+#define VMFERRY_PROCESS_H
+
+#include "keep.h"
+#include "vm.h"
+#include "vmferry.h"
+
+/* To be freed. NULL without memory. */
+char *process_describe(const struct vm *vm);
+
+/*
+ * Start a QEMU that waits for the virtual machine of a manifest, at two sockets. Its
+ * monitor is where it was, and that goes to @vm; its pidfd goes to @keep. Says what failed.
+ * Returns the pidfd.
+ */
+int process_start(struct vm *vm, struct keep *keep, const struct vmferry_manifest *manifest,
+		  const char *cpr_path, const char *main_path);
+
+#endif /* VMFERRY_PROCESS_H */

@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "capture.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "migration.h"
+#include "out.h"
+#include "process.h"
+#include "sock.h"
+#include "util.h"
+#include "vmferry.h"
+
+#define START_TIMEOUT_MS 60000
+#define LOG_TAIL 2000
+
+/* ---- What became of the QEMUs ------------------------------------------------------------ */
+
+static bool has_ended(int pidfd)
+{
+	struct pollfd pfd = { .fd = pidfd, .events = POLLIN };
+
+	return poll(&pfd, 1, 0) == 1;
+}
+
+static void kill_and_wait(int pidfd)
+{
+	struct pollfd pfd = { .fd = pidfd, .events = POLLIN };
+
+	syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+	while (poll(&pfd, 1, -1) < 0 && errno == EINTR)
+		;
+}
+
+/*
+ * The QEMU it was to be taken from. Returns 1 if the guest is in there still, 0 if it was
+ * taken out.
+ */
+static int old_qemu(struct vm *vm, int pidfd)
+{
+	struct qmp *qmp;
+	int ret;
+
+	if (has_ended(pidfd))
+		return 0;
+	ret = qmp_connect(vm->qmp_path, pidfd, START_TIMEOUT_MS, &qmp);
+	if (ret)
+		return ret == -ESRCH ? 0 : ret;
+	ret = migration_wait(qmp, START_TIMEOUT_MS);
+	qmp_free(qmp);
+	/* With nobody there any more to receive it, it failed. */
+	return ret < 0 ? ret : !ret;
+}
+
+/* Whether the QEMU that was to take over has done so. Otherwise it is ended. */
+static bool new_qemu_runs(struct vm *vm, int pidfd)
+{
+	struct qmp *qmp;
+	char *state;
+	bool runs;
+
+	if (has_ended(pidfd))
+		return false;
+	if (qmp_connect(vm->qmp_path, pidfd, MIGRATION_LOOK_MS, &qmp)) {
+		kill_and_wait(pidfd);
+		return false;
+	}
+	state = migration_run_state(qmp);
+	runs = state && strcmp(state, "inmigrate");
+	free(state);
+	qmp_free(qmp);
+	if (!runs)
+		kill_and_wait(pidfd);
+	return runs;
+}
+
+/* ---- The new one --------------------------------------------------------------------------- */
+
+static int read_manifest(struct keep *keep, const char *label,
+			 struct vmferry_manifest **manifest)
+{
+	CLEANUP_CLOSE int fd = keep_get(keep, label);
+
+	return fd < 0 ? fd : vmferry_manifest_read(fd, manifest);
+}
+
+/* The files as they are with the keeper. */
+static int make_cpr(struct keep *keep, const struct vmferry_manifest *manifest,
+		    struct vmferry_cpr **cpr)
+{
+	int err = vmferry_cpr_new(cpr);
+
+	for (size_t n = 0; !err && n < vmferry_manifest_nr_files(manifest); n++) {
+		CLEANUP_CLOSE int fd = -1;
+		struct vmferry_manifest_file file;
+		char label[32];
+
+		vmferry_manifest_get_file(manifest, n, &file);
+		snprintf(label, sizeof(label), "file.%zu", n);
+		fd = keep_get(keep, label);
+		err = fd < 0 ? fd : vmferry_cpr_set_fd(*cpr, file.name, file.id, fd);
+		if (!err)
+			take_fd(&fd);
+	}
+	return err;
+}
+
+/* Connect to a socket that QEMU is about to make. */
+static int connect_to(const char *path, int pidfd)
+{
+	for (int64_t end = now_ms() + START_TIMEOUT_MS; ; ) {
+		struct pollfd pfd = { .fd = pidfd, .events = POLLIN };
+		int sock = connect_unix(path, SOCK_STREAM);
+
+		if (sock != -ENOENT && sock != -ECONNREFUSED)
+			return sock;
+		if (poll(&pfd, 1, 5) == 1)
+			return -ESRCH;
+		if (now_ms() >= end)
+			return -ETIMEDOUT;
+	}
+}
+
+static int send_stream(int sock, int stream)
+{
+	struct stat st;
+	off_t pos = 0;
+
+	if (fstat(stream, &st))
+		return -errno;
+	while (pos < st.st_size) {
+		ssize_t sent = sendfile(sock, stream, &pos, st.st_size - pos);
+
+		if (sent < 0 && errno != EINTR)
+			return -errno;
+		if (!sent)
+			return -EIO;
+	}
+	return shutdown(sock, SHUT_WR) ? -errno : 0;
+}
+
+/* It says why it ended in its log. */
+static void show_log(struct vm *vm, off_t from)
+{
+	char *path = vm_path(vm, "log"), text[LOG_TAIL + 1];
+	CLEANUP_CLOSE int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+	ssize_t len = fd < 0 ? -1 : pread(fd, text, LOG_TAIL, from);
+
+	if (len > 0) {
+		text[len] = 0;
+		out_error(vm->name, 0, "QEMU says: %s", text);
+	}
+	free(path);
+}
+
+static off_t log_size(struct vm *vm)
+{
+	char *path = vm_path(vm, "log");
+	struct stat st;
+	off_t size = path && !stat(path, &st) ? st.st_size : 0;
+
+	free(path);
+	return size;
+}
+
+/* Wait until the guest has been taken in: then it runs, or is paused as it was. */
+static int wait_taken(struct vm *vm, int pidfd)
+{
+	for (int64_t end = now_ms() + START_TIMEOUT_MS; now_ms() < end; ) {
+		char *state = migration_run_state(vm->qmp);
+		bool taken = state && strcmp(state, "inmigrate");
+		int err;
+
+		free(state);
+		if (taken)
+			return 0;
+		err = state ? qmp_wait_event(vm->qmp, "RESUME", MIGRATION_LOOK_MS, NULL) : -EPIPE;
+		if ((err && err != -ETIMEDOUT) || has_ended(pidfd))
+			return -ESRCH;
+	}
+	return -ETIMEDOUT;
+}
+
+static int hand_over(struct vm *vm, struct keep *keep, const struct vmferry_cpr *cpr,
+		     const struct vmferry_manifest *manifest, int stream)
+{
+	CLEANUP_CLOSE int pidfd = -1, cpr_sock = -1, main_sock = -1;
+	char *cpr_path = vm_path(vm, "cpr-in"), *main_path = vm_path(vm, "main-in");
+	const char *what;
+	off_t log = log_size(vm);
+	int err = -ENOMEM;
+
+	if (cpr_path && main_path) {
+		unlink(cpr_path);
+		unlink(main_path);
+		err = pidfd = process_start(vm, keep, manifest, cpr_path, main_path);
+	}
+	if (pidfd >= 0) {
+		what = "it does not take its files";
+		err = cpr_sock = connect_to(cpr_path, pidfd);
+		if (cpr_sock >= 0)
+			err = vmferry_cpr_send(cpr_sock, cpr);
+		if (!err) {
+			what = "it does not take the devices' state";
+			err = main_sock = connect_to(main_path, pidfd);
+		}
+		if (main_sock >= 0)
+			err = send_stream(main_sock, stream);
+		if (!err) {
+			what = "its monitor does not answer";
+			err = qmp_connect(vm->qmp_path, pidfd, START_TIMEOUT_MS, &vm->qmp);
+		}
+		if (!err) {
+			what = "it does not go on";
+			err = wait_taken(vm, pidfd);
+		}
+		if (err) {
+			bool by_itself = has_ended(pidfd);
+
+			kill_and_wait(pidfd);
+			vm_disconnect(vm);
+			out_error(vm->name, err == -ESRCH ? 0 : err, "the new QEMU: %s%s", what,
+				  by_itself ? ", it has ended" : "");
+			show_log(vm, log);
+		}
+	}
+	if (cpr_path)
+		unlink(cpr_path);
+	if (main_path)
+		unlink(main_path);
+	free(cpr_path);
+	free(main_path);
+	return err;
+}
+
+/* Of a live update that was not to be: nothing is preserved any more. */
+static int drop_outgoing(struct keep *keep)
+{
+	CLEANUP_CLOSE int session = keep_get(keep, "session");
+
+	if (session == -ENOENT)
+		return 0;
+	if (session < 0)
+		return session;
+	if (vmferry_session_direction(session) != VMFERRY_OUTGOING)
+		return 0;
+	return keep_drop(keep, "session");
+}
+
+int capture_replay(struct vm *vm, struct keep *keep)
+{
+	struct vmferry_manifest *manifest = NULL;
+	CLEANUP_CLOSE int old = keep_get(keep, "old"), qemu = keep_get(keep, "qemu"), stream = -1;
+	struct vmferry_cpr *cpr = NULL;
+	int err;
+
+	/* What is not there was not reached. What cannot be told must not be taken for that. */
+	err = old < 0 && old != -ENOENT ? old : qemu < 0 && qemu != -ENOENT ? qemu :
+	      read_manifest(keep, "manifest", &manifest);
+	if (err == -ENOENT) {
+		/* The command that was to take it out did not get to the end. */
+		err = old < 0 ? 1 : old_qemu(vm, old);
+		if (err > 0) {
+			out_step(vm->name, "it was not stopped");
+			keep_end(keep);
+			return 0;
+		}
+		if (!err)
+			err = read_manifest(keep, "draft", &manifest);
+	}
+	if (err)
+		return out_error(vm->name, err, "cannot tell what became of it");
+	if (old >= 0 && !has_ended(old))
+		kill_and_wait(old);
+	if (qemu >= 0 && new_qemu_runs(vm, qemu))
+		goto finished;
+
+	stream = keep_get(keep, "stream");
+	err = stream < 0 ? stream : make_cpr(keep, manifest, &cpr);
+	if (err)
+		out_error(vm->name, err, "its keeper does not have all of it");
+	if (!err) {
+		err = drop_outgoing(keep);
+		if (err)
+			out_error(vm->name, err, "cannot undo what was preserved");
+	}
+	if (!err)
+		err = hand_over(vm, keep, cpr, manifest, stream);
+finished:
+	vmferry_cpr_free(cpr);
+	vmferry_manifest_free(manifest);
+	if (!err)
+		keep_end(keep);
+	return err;
+}
