@@ -401,10 +401,27 @@ static int preserve_state(struct capture *capture)
  */
 static int start_receive(struct capture *capture)
 {
+	int err;
+
 	capture->main_listener = listen_unix(capture->main_path, SOCK_STREAM, capture->vm->uid);
 	if (capture->main_listener < 0)
 		return capture->main_listener;
-	return keep_receive(capture->keep, "stream", capture->main_listener, capture->vm->pid);
+	err = keep_receive(capture->keep, "stream", capture->main_listener, capture->vm->pid);
+	/* If the keeper gives up, nobody is there. */
+	close_quietly(take_fd(&capture->main_listener));
+	return err;
+}
+
+/* It was stopped, or may have been: it is to run again. Frees @capture, returns @err. */
+static int recover(struct capture *capture, int err)
+{
+	struct vm *vm = capture->vm;
+
+	vm_disconnect(vm);
+	if (capture_replay(vm, capture->keep))
+		out_error(vm->name, 0, "it is stopped: vmferry abort %s tries again", vm->name);
+	capture_free(capture);
+	return err;
 }
 
 int capture_finish(struct capture *capture, struct capture_figures *figures)
@@ -427,22 +444,22 @@ int capture_finish(struct capture *capture, struct capture_figures *figures)
 	start = now_ns();
 	close_quietly(take_fd(&capture->cpr_sock));
 	done = migration_wait(vm->qmp, MIGRATION_TIMEOUT_MS);
-	err = keep_received(capture->keep, done <= 0);
-	if (done <= 0 || err) {
-		if (!done)
-			migration_error(vm, "the capture failed, it runs on");
-		else if (done < 0)
-			vm_qmp_error(vm, done, "cannot tell how the capture ended");
-		else
-			out_error(vm->name, err, "cannot take the devices' state");
-		/* Where all else failed, its memory still is in the QEMU that it was in. */
-		if (done > 0 && !qmp_execute(vm->qmp, "cont", NULL, NULL))
-			done = 0;
+	if (done < 0) {
+		/* The keeper goes on receiving: it may be complete. */
+		vm_qmp_error(vm, done, "cannot tell how the capture ended");
+		return recover(capture, done);
+	}
+	err = keep_received(capture->keep, !done);
+	if (!done) {
+		migration_error(vm, "the capture failed, it runs on");
 		set_mode(vm, "normal");
-		if (!done)
-			keep_end(capture->keep);
+		keep_end(capture->keep);
 		capture_free(capture);
-		return err && err != -ECANCELED ? err : -EPROTO;
+		return -EPROTO;
+	}
+	if (err) {
+		out_error(vm->name, err, "cannot take the devices' state");
+		return recover(capture, err);
 	}
 	vmferry_manifest_get_info(capture->manifest, &info);
 	info.paused_ns = start;
@@ -457,18 +474,13 @@ int capture_finish(struct capture *capture, struct capture_figures *figures)
 		out_error(vm->name, err, "cannot keep what was taken");
 	else
 		err = preserve_state(capture);
+	if (err)
+		return recover(capture, err);
 	end_qemu(vm);
 	vm_disconnect(vm);
 	capture->figures.stop_ns = now_ns() - start;
 	capture->figures.stream = stream_size(capture->stream);
 	*figures = capture->figures;
-	if (err) {
-		int again = capture_replay(vm, capture->keep);
-
-		if (again)
-			out_error(vm->name, again, "it is stopped: vmferry abort %s tries again",
-				  vm->name);
-	}
 	capture_free(capture);
-	return err;
+	return 0;
 }

@@ -190,6 +190,9 @@ static bool serve(struct entries *entries, int sock)
 		/* Ready; and then, done. */
 		send_fd(sock, &reply, sizeof(reply), -1);
 		reply.result = receive(entry->fd, fd, (pid_t)request.n, sock);
+		/* Half of it is of no use, and must not look like all. */
+		if (reply.result)
+			drop(entries, request.label);
 		break;
 	case OP_CANCEL:
 		/* It has done so by coming. */

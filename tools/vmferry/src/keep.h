@@ -40,6 +40,8 @@ int keep_get(struct keep *keep, const char *label);
  *
  * -ETIMEDOUT  nobody connected
  * -ECANCELED
+ *
+ * and after an error the file is not there any more.
  */
 int keep_receive(struct keep *keep, const char *label, int listener, pid_t pid);
 int keep_received(struct keep *keep, bool cancel);

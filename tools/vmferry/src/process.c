@@ -37,6 +37,15 @@ char *process_describe(const struct vm *vm)
 	return text;
 }
 
+/* What process_describe() has made. To be put; NULL if there is none. */
+static struct json_object *description(const struct vmferry_manifest *manifest)
+{
+	struct vmferry_manifest_info info;
+
+	return !vmferry_manifest_get_info(manifest, &info) && info.note ?
+	       json_tokener_parse(info.note) : NULL;
+}
+
 static struct json_object *get(struct json_object *object, const char *key, json_type type)
 {
 	struct json_object *value;
@@ -72,6 +81,34 @@ static int open_cgroup(const struct vm *vm, const char *cgroup)
 	return fd;
 }
 
+struct process_cgroup process_enter_cgroup(const struct vm *vm,
+					   const struct vmferry_manifest *manifest)
+{
+	struct json_object *object = description(manifest);
+	struct process_cgroup cgroup = { .back = -1 };
+	const char *theirs = qmp_string(object, "cgroup", "");
+	char *ours = vm_proc_cgroup(getpid());
+
+	if (ours && strcmp(ours, theirs)) {
+		CLEANUP_CLOSE int fd = open_cgroup(vm, theirs);
+
+		cgroup.back = fd < 0 ? -1 : open_cgroup(vm, ours);
+		if (fd >= 0 && write(fd, "0", 1) != 1)
+			out_step(vm->name, "cannot enter its control group %s: %s", theirs,
+				 strerror(errno));
+	}
+	free(ours);
+	json_object_put(object);
+	return cgroup;
+}
+
+void process_leave_cgroup(struct process_cgroup *cgroup)
+{
+	if (cgroup->back >= 0 && write(cgroup->back, "0", 1) != 1)
+		out_step(NULL, "cannot go back to our control group: %s", strerror(errno));
+	close_quietly(cgroup->back);
+}
+
 /* Before it does anything, somebody has to know of it. */
 static int keep_process(int pidfd, void *keep)
 {
@@ -81,15 +118,13 @@ static int keep_process(int pidfd, void *keep)
 int process_start(struct vm *vm, struct keep *keep, const struct vmferry_manifest *manifest,
 		  const char *cpr_path, const char *main_path)
 {
-	struct json_object *object = NULL, *argv = json_object_new_array(), *uid, *gid;
+	struct json_object *object = description(manifest), *argv = json_object_new_array();
+	struct json_object *uid, *gid;
 	const char *what = "its manifest does not say how it was started", *qmp, *exe, *cgroup;
 	struct spawn how = {};
 	char *log = vm_path(vm, "log"), *path = NULL;
-	struct vmferry_manifest_info info;
 	int pidfd = -EBADMSG;
 
-	if (!vmferry_manifest_get_info(manifest, &info) && info.note)
-		object = json_tokener_parse(info.note);
 	for (size_t n = 0; n < vmferry_manifest_nr_args(manifest); n++) {
 		const char *arg;
 

@@ -13,6 +13,17 @@
 char *process_describe(const struct vm *vm);
 
 /*
+ * Be in the control group that a manifest's QEMU was in, if there is one of that name, and
+ * where we were again.
+ */
+struct process_cgroup {
+	int back;	/* cgroup.procs of where we were, or -1 */
+};
+struct process_cgroup process_enter_cgroup(const struct vm *vm,
+					   const struct vmferry_manifest *manifest);
+void process_leave_cgroup(struct process_cgroup *cgroup);
+
+/*
  * Start a QEMU that waits for the virtual machine of a manifest, at two sockets. Its
  * monitor is where it was, and that goes to @vm; its pidfd goes to @keep. Says what failed.
  * Returns the pidfd.

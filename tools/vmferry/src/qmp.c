@@ -208,28 +208,12 @@ void qmp_free(struct qmp *qmp)
 	free(qmp);
 }
 
-int qmp_connect(const char *path, int alive, int timeout_ms, struct qmp **qmp)
+static int greet(int sock, int64_t end, struct qmp **qmp)
 {
-	int64_t end = now_ms() + timeout_ms;
+	struct qmp *new = calloc(1, sizeof(*new));
 	struct json_object *greeting;
-	struct qmp *new;
-	int sock, err;
+	int err;
 
-	/* A socket that is to come cannot be waited for, but for the end of who makes it. */
-	for (;;) {
-		struct pollfd pfd = { .fd = alive, .events = POLLIN };
-
-		sock = connect_unix(path, SOCK_STREAM);
-		if (sock >= 0)
-			break;
-		if (alive < 0 || (sock != -ENOENT && sock != -ECONNREFUSED))
-			return sock;
-		if (poll(&pfd, 1, PAUSE_MS) > 0)
-			return -ESRCH;
-		if (now_ms() >= end)
-			return -ETIMEDOUT;
-	}
-	new = calloc(1, sizeof(*new));
 	if (!new) {
 		close_quietly(sock);
 		return -ENOMEM;
@@ -249,6 +233,33 @@ int qmp_connect(const char *path, int alive, int timeout_ms, struct qmp **qmp)
 	}
 	*qmp = new;
 	return 0;
+}
+
+int qmp_connect(const char *path, int alive, int timeout_ms, struct qmp **qmp)
+{
+	int64_t end = now_ms() + timeout_ms;
+
+	/* A socket that is to come cannot be waited for, but for the end of who makes it. */
+	for (;;) {
+		struct pollfd pfd = { .fd = alive, .events = POLLIN };
+		int err, sock;
+
+		err = sock = connect_unix(path, SOCK_STREAM);
+		if (sock >= 0)
+			err = greet(sock, end, qmp);
+		/*
+		 * QEMU hangs up on who comes while it has yet to see that the one before has
+		 * gone, which takes a while when it is busy stopping the guest.
+		 */
+		if (!err || (err != -ENOENT && err != -ECONNREFUSED && err != -EPIPE))
+			return err;
+		if (alive < 0)
+			return err;
+		if (poll(&pfd, 1, PAUSE_MS) > 0)
+			return -ESRCH;
+		if (now_ms() >= end)
+			return -ETIMEDOUT;
+	}
 }
 
 const char *qmp_string(struct json_object *object, const char *key, const char *other)

@@ -46,7 +46,7 @@ static void kill_and_wait(int pidfd)
  * The QEMU it was to be taken from. Returns 1 if the guest is in there still, 0 if it was
  * taken out.
  */
-static int old_qemu(struct vm *vm, int pidfd)
+static int old_qemu(struct vm *vm, int pidfd, bool received)
 {
 	struct qmp *qmp;
 	int ret;
@@ -57,6 +57,12 @@ static int old_qemu(struct vm *vm, int pidfd)
 	if (ret)
 		return ret == -ESRCH ? 0 : ret;
 	ret = migration_wait(qmp, START_TIMEOUT_MS);
+	/*
+	 * If what it sent was not received, it has all that it had. (Interrupts of passed-through
+	 * devices do not come back this way.)
+	 */
+	if (ret == 1 && !received)
+		ret = qmp_execute(qmp, "cont", NULL, NULL);
 	qmp_free(qmp);
 	/* With nobody there any more to receive it, it failed. */
 	return ret < 0 ? ret : !ret;
@@ -257,19 +263,32 @@ static int drop_outgoing(struct keep *keep)
 	return keep_drop(keep, "session");
 }
 
+/* Of one that has arrived. */
+static int finish_incoming(struct vm *vm, struct keep *keep)
+{
+	CLEANUP_CLOSE int session = keep_get(keep, "session");
+	int err = session < 0 ? session : vmferry_session_finish(session);
+
+	if (session == -ENOENT)
+		return 0;
+	return err ? out_error(vm->name, err, "it runs, but its session cannot be finished") : 0;
+}
+
 int capture_replay(struct vm *vm, struct keep *keep)
 {
 	struct vmferry_manifest *manifest = NULL;
-	CLEANUP_CLOSE int old = keep_get(keep, "old"), qemu = keep_get(keep, "qemu"), stream = -1;
+	CLEANUP_CLOSE int old = keep_get(keep, "old"), qemu = keep_get(keep, "qemu");
+	CLEANUP_CLOSE int stream = keep_get(keep, "stream");
 	struct vmferry_cpr *cpr = NULL;
 	int err;
 
 	/* What is not there was not reached. What cannot be told must not be taken for that. */
 	err = old < 0 && old != -ENOENT ? old : qemu < 0 && qemu != -ENOENT ? qemu :
+	      stream < 0 && stream != -ENOENT ? stream :
 	      read_manifest(keep, "manifest", &manifest);
 	if (err == -ENOENT) {
 		/* The command that was to take it out did not get to the end. */
-		err = old < 0 ? 1 : old_qemu(vm, old);
+		err = old < 0 ? 1 : old_qemu(vm, old, stream >= 0);
 		if (err > 0) {
 			out_step(vm->name, "it was not stopped");
 			keep_end(keep);
@@ -285,7 +304,6 @@ int capture_replay(struct vm *vm, struct keep *keep)
 	if (qemu >= 0 && new_qemu_runs(vm, qemu))
 		goto finished;
 
-	stream = keep_get(keep, "stream");
 	err = stream < 0 ? stream : make_cpr(keep, manifest, &cpr);
 	if (err)
 		out_error(vm->name, err, "its keeper does not have all of it");
@@ -299,6 +317,8 @@ int capture_replay(struct vm *vm, struct keep *keep)
 finished:
 	vmferry_cpr_free(cpr);
 	vmferry_manifest_free(manifest);
+	if (!err)
+		err = finish_incoming(vm, keep);
 	if (!err)
 		keep_end(keep);
 	return err;

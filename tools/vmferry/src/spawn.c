@@ -211,8 +211,7 @@ int spawn(const struct spawn *spawn, int (*ready)(int pidfd, void *arg), void *a
 		err = wait_executed(result, what);
 	if (!err)
 		return take_fd(&pidfd);
-	/* If it has not got the byte, it ends by this. */
-	close_quietly(take_fd(&go));
+	kill(pid, SIGKILL);
 	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 		;
 	return err;

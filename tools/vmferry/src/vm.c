@@ -18,7 +18,7 @@
 /* What a session's name has room for, after "vm-". */
 #define NAME_SIZE_MAX 48
 
-static bool name_is_good(const char *name)
+bool vm_name_is_good(const char *name)
 {
 	size_t len = strlen(name);
 
@@ -62,7 +62,7 @@ int vm_new(const char *arg, const char *dir, struct vm **vm)
 		vm_free(new);
 		return -ENOMEM;
 	}
-	if (!name_is_good(new->name)) {
+	if (!vm_name_is_good(new->name)) {
 		vm_free(new);
 		return -EINVAL;
 	}
@@ -188,8 +188,8 @@ static char *proc_link(pid_t pid, const char *file)
 	return len < 0 ? NULL : strndup(target, len);
 }
 
-/* The unified hierarchy: "0::/path". "" if there is none. */
-static char *proc_cgroup(pid_t pid)
+/* "0::/path". "" if there is none. */
+char *vm_proc_cgroup(pid_t pid)
 {
 	size_t size;
 	char *buf = vm_proc_file(pid, "cgroup", &size), *pos, *cgroup;
@@ -249,7 +249,7 @@ static int about_process(struct vm *vm)
 	vm->environ = proc_strings(vm->pid, "environ");
 	vm->cwd = proc_link(vm->pid, "cwd");
 	vm->exe = proc_link(vm->pid, "exe");
-	vm->cgroup = proc_cgroup(vm->pid);
+	vm->cgroup = vm_proc_cgroup(vm->pid);
 	if (!vm->argv || !vm->environ || !vm->cwd || !vm->exe || !vm->cgroup)
 		return -errno;
 	return json_object_array_length(vm->argv) ? 0 : -ESRCH;

@@ -39,6 +39,9 @@ struct vm {
 int vm_new(const char *arg, const char *dir, struct vm **vm);
 void vm_free(struct vm *vm);
 
+/* May it be one, of a file and a session? */
+bool vm_name_is_good(const char *name);
+
 /* Nobody else saves or restores it meanwhile. -EBUSY */
 int vm_lock(struct vm *vm);
 
@@ -54,6 +57,9 @@ char *vm_path(const struct vm *vm, const char *suffix);
 
 /* What /proc says of a process: the file's content. To be freed. NULL with errno. */
 char *vm_proc_file(pid_t pid, const char *file, size_t *size);
+
+/* The control group of a process, below that of the unified hierarchy. To be freed. */
+char *vm_proc_cgroup(pid_t pid);
 
 /* QEMU said no, or is not there any more: say so. Returns @err. */
 int vm_qmp_error(const struct vm *vm, int err, const char *what);

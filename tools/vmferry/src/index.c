@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "index.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "keep.h"
+#include "out.h"
+#include "qmp.h"
+#include "util.h"
+#include "vm.h"
+#include "vmferry.h"
+
+#define SESSION "vmferry"
+#define VERSION 1
+#define SIZE_LIMIT (1 << 20)
+#define LUO_TIMEOUT_MS 5000
+/* Not the name of a virtual machine, which does not begin with a dot. */
+#define KEEPER ".index.keep"
+
+void index_free(struct index *index)
+{
+	for (size_t n = 0; n < index->nr; n++) {
+		free(index->entries[n].name);
+		free(index->entries[n].session);
+	}
+	free(index->entries);
+	*index = (struct index){};
+}
+
+static int add(struct index *index, const char *name, const char *session)
+{
+	struct index_entry entry = { strdup(name), strdup(session) }, *entries;
+
+	entries = realloc(index->entries, (index->nr + 1) * sizeof(*entries));
+	if (entries)
+		index->entries = entries;
+	if (!entries || !entry.name || !entry.session) {
+		free(entry.name);
+		free(entry.session);
+		return -ENOMEM;
+	}
+	entries[index->nr++] = entry;
+	return 0;
+}
+
+/* The one at a socket, if it has all that the next kernel needs. */
+static int add_saved(struct index *index, const char *path, const char *name)
+{
+	CLEANUP_CLOSE int session = -1, manifest = -1;
+	char session_name[VMFERRY_SESSION_NAME_MAX + 1];
+	struct keep *keep;
+	int err;
+
+	err = keep_find(path, &keep);
+	if (err)
+		return err == -ENOENT ? 0 : err;
+	session = keep_get(keep, "session");
+	manifest = keep_get(keep, "manifest");
+	keep_free(keep);
+	if (session == -ENOENT || manifest == -ENOENT)
+		return out_error(name, -EAGAIN, "it is being saved, or for this kernel only");
+	if (session < 0 || manifest < 0)
+		return session < 0 ? session : manifest;
+	err = vmferry_session_direction(session);
+	if (err == VMFERRY_INCOMING)
+		return out_error(name, -EAGAIN, "it has come from the kernel before, and is not "
+				 "restored yet");
+	if (err >= 0)
+		err = vmferry_session_name(session, session_name);
+	return err ? err : add(index, name, session_name);
+}
+
+int index_of_saved(const char *dir, struct index *index)
+{
+	static const char suffix[] = ".keep";
+	struct dirent *entry;
+	DIR *stream = opendir(dir);
+	int err = 0;
+
+	*index = (struct index){};
+	if (!stream)
+		return errno == ENOENT ? 0 : -errno;
+	while (!err && (entry = readdir(stream))) {
+		size_t len = strlen(entry->d_name), cut = sizeof(suffix) - 1;
+		char *path, *name;
+
+		if (entry->d_name[0] == '.' || len <= cut ||
+		    strcmp(entry->d_name + len - cut, suffix))
+			continue;
+		name = strndup(entry->d_name, len - cut);
+		if (!name || asprintf(&path, "%s/%s", dir, entry->d_name) < 0) {
+			free(name);
+			err = -ENOMEM;
+			break;
+		}
+		err = add_saved(index, path, name);
+		free(path);
+		free(name);
+	}
+	closedir(stream);
+	if (err)
+		index_free(index);
+	return err;
+}
+
+static int write_index(const struct index *index)
+{
+	CLEANUP_CLOSE int fd = memfd_create("vmferry-index", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	struct json_object *root = json_object_new_object(), *list = json_object_new_array();
+	const char *text;
+	size_t len;
+	int err = 0;
+
+	json_object_object_add(root, "version", json_object_new_int(VERSION));
+	for (size_t n = 0; n < index->nr; n++) {
+		struct json_object *entry = json_object_new_object();
+
+		json_object_object_add(entry, "name",
+				       json_object_new_string(index->entries[n].name));
+		json_object_object_add(entry, "session",
+				       json_object_new_string(index->entries[n].session));
+		json_object_array_add(list, entry);
+	}
+	json_object_object_add(root, "vms", list);
+	text = json_object_to_json_string_ext(root, JSON_C_TO_STRING_PLAIN);
+	len = strlen(text);
+	if (fd < 0 || write(fd, text, len) != (ssize_t)len ||
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE))
+		err = fd < 0 || errno ? -errno : -EIO;
+	json_object_put(root);
+	return err ? err : take_fd(&fd);
+}
+
+static int read_index(int fd, struct index *index)
+{
+	struct json_object *root, *list, *version;
+	struct stat st;
+	int err = 0;
+	char *text;
+
+	if (fstat(fd, &st))
+		return -errno;
+	if (st.st_size > SIZE_LIMIT)
+		return -E2BIG;
+	text = calloc(1, st.st_size + 1);
+	if (!text)
+		return -ENOMEM;
+	if (pread(fd, text, st.st_size, 0) != st.st_size) {
+		free(text);
+		return -EIO;
+	}
+	root = json_tokener_parse(text);
+	free(text);
+	if (!json_object_object_get_ex(root, "version", &version) ||
+	    !json_object_object_get_ex(root, "vms", &list) ||
+	    !json_object_is_type(list, json_type_array))
+		err = -EBADMSG;
+	else if (json_object_get_int(version) != VERSION)
+		err = -EPROTONOSUPPORT;
+	for (size_t n = 0; !err && n < json_object_array_length(list); n++) {
+		struct json_object *entry = json_object_array_get_idx(list, n);
+		const char *name = qmp_string(entry, "name", NULL);
+		const char *session = qmp_string(entry, "session", NULL);
+
+		err = name && session && vm_name_is_good(name) ? add(index, name, session) :
+								 -EBADMSG;
+	}
+	json_object_put(root);
+	if (err)
+		index_free(index);
+	return err;
+}
+
+int index_preserve(const struct index *index)
+{
+	CLEANUP_CLOSE int session = vmferry_session_create(SESSION, LUO_TIMEOUT_MS), fd = -1;
+	int err;
+
+	if (session < 0)
+		return out_error(NULL, session, "cannot create the session " SESSION);
+	fd = write_index(index);
+	err = fd < 0 ? fd : vmferry_session_preserve(session, fd, VMFERRY_TOKEN_MANIFEST);
+	return err ? out_error(NULL, err, "cannot preserve the list of what is saved") :
+		     take_fd(&session);
+}
+
+static int find_keeper(const char *dir, bool start, struct keep **keep)
+{
+	char *path;
+	int err;
+
+	if (asprintf(&path, "%s/" KEEPER, dir) < 0)
+		return -ENOMEM;
+	err = start ? keep_start(path, keep) : keep_find(path, keep);
+	free(path);
+	return err;
+}
+
+int index_retrieve(const char *dir, struct index *index)
+{
+	CLEANUP_CLOSE int session = -1, fd = -1;
+	struct keep *keep;
+	int err;
+
+	*index = (struct index){};
+	err = find_keeper(dir, true, &keep);
+	if (err)
+		return out_error(NULL, err, "cannot start a keeper in %s", dir);
+	session = keep_get(keep, "session");
+	if (session == -ENOENT) {
+		session = vmferry_session_retrieve(SESSION, LUO_TIMEOUT_MS);
+		if (session >= 0)
+			err = keep_put(keep, "session", session);
+		else
+			keep_end(keep);
+	}
+	keep_free(keep);
+	if (session < 0 || err)
+		return session < 0 ? session : err;
+	fd = vmferry_session_retrieve_fd(session, VMFERRY_TOKEN_MANIFEST);
+	err = fd < 0 ? fd : read_index(fd, index);
+	return err ? out_error(NULL, err, "cannot read what the kernel before has left") : 0;
+}
+
+int index_done(const char *dir)
+{
+	CLEANUP_CLOSE int session = -1;
+	struct keep *keep;
+	int err;
+
+	err = find_keeper(dir, false, &keep);
+	if (err)
+		return err;
+	session = keep_get(keep, "session");
+	err = session < 0 ? session : vmferry_session_finish(session);
+	if (!err)
+		err = keep_end(keep);
+	keep_free(keep);
+	return err;
+}

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "restore.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "capture.h"
+#include "out.h"
+#include "process.h"
+#include "util.h"
+#include "vmferry.h"
+
+#define LUO_TIMEOUT_MS 5000
+
+/*
+ * The session goes to the keeper before anything is asked of it: closing it would give up
+ * what is in it. What it has handed out can be had again as long as it is open.
+ */
+static int park_session(struct vm *vm, const char *name, struct keep **keep)
+{
+	char *path = vm_path(vm, "keep");
+	int err = path ? keep_start(path, keep) : -ENOMEM, session;
+
+	free(path);
+	if (err)
+		return out_error(vm->name, err, "cannot start its keeper");
+	session = keep_get(*keep, "session");
+	if (session == -ENOENT) {
+		session = vmferry_session_retrieve(name, LUO_TIMEOUT_MS);
+		err = session < 0 ? session : keep_put(*keep, "session", session);
+		if (err) {
+			out_error(vm->name, err, "cannot retrieve its session %s", name);
+			if (session < 0)
+				keep_end(*keep);
+			close_quietly(session);
+			session = -1;
+		}
+	} else if (session < 0) {
+		err = out_error(vm->name, session, "cannot reach its keeper");
+	}
+	if (err) {
+		keep_free(*keep);
+		*keep = NULL;
+		return err;
+	}
+	return session;
+}
+
+/* Retrieve a file and give it to the keeper. Returns 0. */
+static int retrieve(struct keep *keep, int session, uint64_t token, const char *label)
+{
+	CLEANUP_CLOSE int fd = vmferry_session_retrieve_fd(session, token);
+
+	return fd < 0 ? fd : keep_put(keep, label, fd);
+}
+
+/* What was not preserved is made anew. */
+static int make_file(struct keep *keep, const struct vmferry_manifest_file *file,
+		     const char *label)
+{
+	CLEANUP_CLOSE int fd = -1;
+
+	if (strcmp(file->kind, "eventfd"))
+		return -EOPNOTSUPP;
+	fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return fd < 0 ? -errno : keep_put(keep, label, fd);
+}
+
+static int retrieve_files(struct vm *vm, struct keep *keep, int session,
+			  const struct vmferry_manifest *manifest)
+{
+	for (size_t n = 0; n < vmferry_manifest_nr_files(manifest); n++) {
+		struct vmferry_manifest_file file;
+		char label[32];
+		int err;
+
+		vmferry_manifest_get_file(manifest, n, &file);
+		snprintf(label, sizeof(label), "file.%zu", n);
+		err = file.preserved ? retrieve(keep, session, file.token, label) :
+				       make_file(keep, &file, label);
+		if (err)
+			return out_error(vm->name, err, "cannot retrieve %s", file.name);
+	}
+	return 0;
+}
+
+int restore_vm(struct vm *vm, const char *name)
+{
+	struct vmferry_manifest *manifest = NULL;
+	CLEANUP_CLOSE int session = -1, fd = -1;
+	struct keep *keep = NULL;
+	int err;
+
+	err = session = park_session(vm, name, &keep);
+	if (err < 0)
+		return err;
+	err = retrieve(keep, session, VMFERRY_TOKEN_MANIFEST, "manifest");
+	fd = err ? err : keep_get(keep, "manifest");
+	err = fd < 0 ? fd : vmferry_manifest_read(fd, &manifest);
+	if (err)
+		out_error(vm->name, err, "cannot read its manifest");
+	if (!err) {
+		/* Memory is charged to who retrieves it. */
+		struct process_cgroup cgroup = process_enter_cgroup(vm, manifest);
+
+		err = retrieve_files(vm, keep, session, manifest);
+		process_leave_cgroup(&cgroup);
+	}
+	if (!err) {
+		err = retrieve(keep, session, VMFERRY_TOKEN_DEVICE_STATE, "stream");
+		if (err)
+			out_error(vm->name, err, "cannot retrieve the devices' state");
+	}
+	if (!err)
+		err = capture_replay(vm, keep);
+	vmferry_manifest_free(manifest);
+	keep_free(keep);
+	return err;
+}
+
+int restore_give_up(struct vm *vm, const char *name)
+{
+	CLEANUP_CLOSE int session = -1;
+	struct keep *keep;
+	int err;
+
+	err = session = park_session(vm, name, &keep);
+	if (err < 0)
+		return err;
+	err = vmferry_session_finish(session);
+	if (err)
+		out_error(vm->name, err, "cannot finish its session %s", name);
+	else
+		err = keep_end(keep);
+	keep_free(keep);
+	return err;
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef VMFERRY_RESTORE_H
+#define VMFERRY_RESTORE_H
+
+#include "vm.h"
+
+/*
+ * Restore a virtual machine from a session of the kernel before. It may be tried again if
+ * it fails. @vm is locked, and connected afterwards. Says what failed.
+ */
+int restore_vm(struct vm *vm, const char *session);
+
+/* Give it up: what was not retrieved is lost. */
+int restore_give_up(struct vm *vm, const char *session);
+
+#endif /* VMFERRY_RESTORE_H */
