@@ -20,70 +20,13 @@
 
 #include "../../../drivers/iommu/iommufd/iommufd_test.h"
 #include "lu_harness.h"
+#include "lu_iommufd.h"
 
 #define PAGE		0x1000UL
 #define SIZE		0x400000UL	/* of the memfd */
 #define IOVA		0x1000000UL
-#define RW		(IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE)
 #define SEALS		(F_SEAL_SEAL | F_SEAL_GROW | F_SEAL_SHRINK)
 #define SHMEM_THP	"/sys/kernel/mm/transparent_hugepage/shmem_enabled"
-
-static int map_file(int iommufd, uint32_t ioas, int fd, uint64_t start, uint64_t len,
-		    uint64_t iova, uint32_t flags)
-{
-	struct iommu_ioas_map_file arg = {
-		.size = sizeof(arg),
-		.flags = flags | IOMMU_IOAS_MAP_FIXED_IOVA,
-		.ioas_id = ioas,
-		.fd = fd,
-		.start = start,
-		.length = len,
-		.iova = iova,
-	};
-
-	return ioctl(iommufd, IOMMU_IOAS_MAP_FILE, &arg) ? -errno : 0;
-}
-
-static int map_user(int iommufd, uint32_t ioas, void *addr, uint64_t len, uint64_t iova)
-{
-	struct iommu_ioas_map arg = {
-		.size = sizeof(arg),
-		.flags = RW | IOMMU_IOAS_MAP_FIXED_IOVA,
-		.ioas_id = ioas,
-		.user_va = (uintptr_t)addr,
-		.length = len,
-		.iova = iova,
-	};
-
-	return ioctl(iommufd, IOMMU_IOAS_MAP, &arg) ? -errno : 0;
-}
-
-static int unmap(int iommufd, uint32_t ioas, uint64_t iova, uint64_t len)
-{
-	struct iommu_ioas_unmap arg = {
-		.size = sizeof(arg),
-		.ioas_id = ioas,
-		.iova = iova,
-		.length = len,
-	};
-
-	return ioctl(iommufd, IOMMU_IOAS_UNMAP, &arg) ? -errno : 0;
-}
-
-static int copy(int iommufd, uint32_t from, uint64_t src, uint32_t to, uint64_t dst, uint64_t len)
-{
-	struct iommu_ioas_copy arg = {
-		.size = sizeof(arg),
-		.flags = RW | IOMMU_IOAS_MAP_FIXED_IOVA,
-		.dst_ioas_id = to,
-		.src_ioas_id = from,
-		.length = len,
-		.dst_iova = dst,
-		.src_iova = src,
-	};
-
-	return ioctl(iommufd, IOMMU_IOAS_COPY, &arg) ? -errno : 0;
-}
 
 static int allow_iovas(int iommufd, uint32_t ioas, unsigned int nr)
 {
@@ -119,20 +62,6 @@ static int hwpt_alloc(int iommufd, uint32_t dev, uint32_t pt, uint32_t flags, ui
 	return ioctl(iommufd, IOMMU_HWPT_ALLOC, &arg) ? -errno : (int)arg.out_hwpt_id;
 }
 
-static int ioas_alloc(int iommufd)
-{
-	struct iommu_ioas_alloc arg = { .size = sizeof(arg) };
-
-	return ioctl(iommufd, IOMMU_IOAS_ALLOC, &arg) ? -errno : (int)arg.out_ioas_id;
-}
-
-static int destroy(int iommufd, uint32_t id)
-{
-	struct iommu_destroy arg = { .size = sizeof(arg), .id = id };
-
-	return ioctl(iommufd, IOMMU_DESTROY, &arg) ? -errno : 0;
-}
-
 static int iova_ranges(int iommufd, uint32_t ioas)
 {
 	struct iommu_iova_range ranges[16];
@@ -151,34 +80,6 @@ static int hw_info(int iommufd, uint32_t dev)
 	struct iommu_hw_info arg = { .size = sizeof(arg), .dev_id = dev };
 
 	return ioctl(iommufd, IOMMU_GET_HW_INFO, &arg) ? -errno : 0;
-}
-
-static int attach(int fd, uint32_t pt)
-{
-	struct vfio_device_attach_iommufd_pt arg = { .argsz = sizeof(arg), .pt_id = pt };
-
-	return ioctl(fd, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &arg) ? -errno : 0;
-}
-
-static int detach(int fd)
-{
-	struct vfio_device_detach_iommufd_pt arg = { .argsz = sizeof(arg) };
-
-	return ioctl(fd, VFIO_DEVICE_DETACH_IOMMUFD_PT, &arg) ? -errno : 0;
-}
-
-/* Opened and bound, not attached; the ID that iommufd has of it goes to @id. */
-static int open_bound(const char *bdf, int iommufd, uint32_t *id)
-{
-	struct vfio_device_bind_iommufd arg = { .argsz = sizeof(arg), .iommufd = iommufd };
-	int fd;
-
-	vmt_bind(bdf, "vfio-pci");
-	fd = lu_cdev_open(bdf);
-	if (fd < 0 || ioctl(fd, VFIO_DEVICE_BIND_IOMMUFD, &arg))
-		vmt_die("%s: cannot open it and bind an iommufd", bdf);
-	*id = arg.out_devid;
-	return fd;
 }
 
 static int memfd(unsigned int seals)
@@ -293,7 +194,7 @@ TEST_F(memory, parts_of_memfds)
 	ASSERT_EQ(0, map(IOVA + 2 * SIZE + PAGE, PAGE, PAGE, IOMMU_IOAS_MAP_WRITEABLE));
 	ASSERT_EQ(0, map_file(self->iommufd, self->ioas, other, 0, SIZE, IOVA + 4 * SIZE, RW));
 	ASSERT_EQ(0, copy(self->iommufd, self->ioas, IOVA, self->ioas, IOVA + 8 * SIZE,
-			  SIZE / 2));
+			  SIZE / 2, RW));
 	ASSERT_EQ(0, preserve_memfd());
 	EXPECT_EQ(-ENOENT, preserve_dev());
 	ASSERT_EQ(0, lu_preserve(self->session, other, 3));
@@ -334,7 +235,7 @@ TEST_F(memory, memory_of_a_process)
 	ASSERT_NE(MAP_FAILED, mem);
 	ASSERT_EQ(0, map(IOVA, 0, SIZE, RW));
 	/* Even if it is that of a memfd: nobody can tell for how long. */
-	ASSERT_EQ(0, map_user(self->iommufd, self->ioas, mem, PAGE, IOVA + SIZE));
+	ASSERT_EQ(0, map_user(self->iommufd, self->ioas, mem, PAGE, IOVA + SIZE, RW));
 	ASSERT_EQ(0, preserve_memfd());
 	EXPECT_EQ(-EOPNOTSUPP, preserve_dev());
 	EXPECT_STREQ("none", lu_state(self->bdf));
@@ -573,36 +474,6 @@ TEST_F(memory, nested)
 
 /* ---- BARs ------------------------------------------------------------------------------ */
 
-/* A dma-buf of all of BAR 0 of the second device. */
-static int bar_dma_buf(FIXTURE_DATA(memory) *self, uint64_t *size)
-{
-	char buf[sizeof(struct vfio_device_feature) +
-		 sizeof(struct vfio_device_feature_dma_buf) +
-		 sizeof(struct vfio_region_dma_range)] = {};
-	struct vfio_region_info info = { .argsz = sizeof(info) };
-	struct vfio_device_feature *arg = (void *)buf;
-	struct vfio_device_feature_dma_buf *get = (void *)arg->data;
-	uint16_t cmd = PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
-	int fd;
-
-	if (ioctl(self->fd2, VFIO_DEVICE_GET_REGION_INFO, &info))
-		vmt_die("%s: no BAR", self->bdf2);
-	*size = info.size;
-	arg->argsz = sizeof(buf);
-	arg->flags = VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_DMA_BUF;
-	get->nr_ranges = 1;
-	get->dma_ranges[0].length = info.size;
-	fd = ioctl(self->fd2, VFIO_DEVICE_FEATURE, arg);
-	if (fd < 0)
-		vmt_die("%s: no dma-buf of its BAR", self->bdf2);
-
-	info.index = VFIO_PCI_CONFIG_REGION_INDEX;
-	if (ioctl(self->fd2, VFIO_DEVICE_GET_REGION_INFO, &info) ||
-	    pwrite(self->fd2, &cmd, sizeof(cmd), info.offset + PCI_COMMAND) != sizeof(cmd))
-		vmt_die("%s: its memory cannot be enabled", self->bdf2);
-	return fd;
-}
-
 /*
  * Whether a device is preserved is seen at freeze; it need not come first. The
  * live update that fails gives everything back.
@@ -612,7 +483,7 @@ TEST_F(memory, bar)
 	uint64_t size;
 	int fd;
 
-	fd = bar_dma_buf(self, &size);
+	fd = bar_dma_buf(self->fd2, &size);
 	ASSERT_EQ(0, map(IOVA, 0, SIZE, RW));
 	ASSERT_EQ(0, map_file(self->iommufd, self->ioas, fd, 0, size, IOVA + SIZE, RW));
 	ASSERT_EQ(0, map_file(self->iommufd, self->ioas, fd, PAGE, PAGE, IOVA + 2 * SIZE, RW));
@@ -646,7 +517,7 @@ out:
 TEST_F(memory, process_changes)
 {
 	uint64_t size;
-	int fd = bar_dma_buf(self, &size), status;
+	int fd = bar_dma_buf(self->fd2, &size), status;
 	pid_t child;
 	void *mem;
 
@@ -666,7 +537,7 @@ TEST_F(memory, process_changes)
 	/* Memory of a process stays with it. */
 	mem = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, mem);
-	ASSERT_EQ(0, map_user(self->iommufd, self->ioas, mem, PAGE, IOVA + SIZE));
+	ASSERT_EQ(0, map_user(self->iommufd, self->ioas, mem, PAGE, IOVA + SIZE, RW));
 	EXPECT_EQ(-EINVAL, change_process(self->iommufd));
 	close(fd);
 }
@@ -680,9 +551,9 @@ static void try_all(struct __test_metadata *_metadata, FIXTURE_DATA(memory) *sel
 	int fd = self->iommufd, ret;
 
 	EXPECT_EQ(want, map(IOVA + 2 * SIZE, 0, SIZE, RW));
-	EXPECT_EQ(want, map_user(fd, self->ioas, mem, PAGE, IOVA + 3 * SIZE));
+	EXPECT_EQ(want, map_user(fd, self->ioas, mem, PAGE, IOVA + 3 * SIZE, RW));
 	EXPECT_EQ(want, unmap(fd, self->ioas, IOVA + 3 * SIZE, PAGE));
-	EXPECT_EQ(want, copy(fd, other, IOVA, self->ioas, IOVA + 4 * SIZE, SIZE));
+	EXPECT_EQ(want, copy(fd, other, IOVA, self->ioas, IOVA + 4 * SIZE, SIZE, RW));
 	EXPECT_EQ(want, change_process(fd));
 	EXPECT_EQ(want, allow_iovas(fd, self->ioas, 1));
 	EXPECT_EQ(want, allow_iovas(fd, self->ioas, 0));
@@ -711,7 +582,7 @@ TEST_F(memory, immutable)
 
 	ASSERT_NE(MAP_FAILED, mem);
 	ASSERT_EQ(0, map(IOVA, 0, SIZE, RW));
-	ASSERT_EQ(0, copy(self->iommufd, self->ioas, IOVA, other, IOVA, SIZE));
+	ASSERT_EQ(0, copy(self->iommufd, self->ioas, IOVA, other, IOVA, SIZE, RW));
 	/* A domain of the IOAS that nobody uses. */
 	hwpt = hwpt_alloc(self->iommufd, self->dev, self->ioas, 0, 0);
 	ASSERT_LT(0, hwpt);
@@ -725,10 +596,10 @@ TEST_F(memory, immutable)
 	EXPECT_EQ(0, detach(self->fd2));
 
 	EXPECT_EQ(-EBUSY, map(IOVA + 2 * SIZE, 0, SIZE, RW));
-	EXPECT_EQ(-EBUSY, map_user(self->iommufd, self->ioas, mem, PAGE, IOVA + 3 * SIZE));
+	EXPECT_EQ(-EBUSY, map_user(self->iommufd, self->ioas, mem, PAGE, IOVA + 3 * SIZE, RW));
 	EXPECT_EQ(-EBUSY, unmap(self->iommufd, self->ioas, IOVA, SIZE));
 	EXPECT_EQ(-EBUSY, unmap(self->iommufd, self->ioas, 0, UINT64_MAX));
-	EXPECT_EQ(-EBUSY, copy(self->iommufd, other, IOVA, self->ioas, IOVA + 4 * SIZE, SIZE));
+	EXPECT_EQ(-EBUSY, copy(self->iommufd, other, IOVA, self->ioas, IOVA + 4 * SIZE, SIZE, RW));
 	EXPECT_EQ(-EBUSY, change_process(self->iommufd));
 	EXPECT_EQ(-EBUSY, allow_iovas(self->iommufd, self->ioas, 1));
 	EXPECT_EQ(-EBUSY, allow_iovas(self->iommufd, self->ioas, 0));
@@ -745,7 +616,7 @@ TEST_F(memory, immutable)
 	/* A refused allocation leaves nothing behind. */
 	EXPECT_EQ(0, iova_ranges(self->iommufd, self->ioas));
 	EXPECT_EQ(0, hw_info(self->iommufd, self->dev));
-	EXPECT_EQ(0, copy(self->iommufd, self->ioas, IOVA, third, IOVA, SIZE));
+	EXPECT_EQ(0, copy(self->iommufd, self->ioas, IOVA, third, IOVA, SIZE, RW));
 	/* Others go on. */
 	EXPECT_EQ(0, map_file(self->iommufd, other, self->memfd, 0, SIZE, IOVA + SIZE, RW));
 	EXPECT_EQ(0, unmap(self->iommufd, other, IOVA + SIZE, SIZE));
