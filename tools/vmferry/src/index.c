@@ -52,34 +52,7 @@ static int add(struct index *index, const char *name, const char *session)
 	return 0;
 }
 
-/* The one at a socket, if it has all that the next kernel needs. */
-static int add_saved(struct index *index, const char *path, const char *name)
-{
-	CLEANUP_CLOSE int session = -1, manifest = -1;
-	char session_name[VMFERRY_SESSION_NAME_MAX + 1];
-	struct keep *keep;
-	int err;
-
-	err = keep_find(path, &keep);
-	if (err)
-		return err == -ENOENT ? 0 : err;
-	session = keep_get(keep, "session");
-	manifest = keep_get(keep, "manifest");
-	keep_free(keep);
-	if (session == -ENOENT || manifest == -ENOENT)
-		return out_error(name, -EAGAIN, "it is being saved, or for this kernel only");
-	if (session < 0 || manifest < 0)
-		return session < 0 ? session : manifest;
-	err = vmferry_session_direction(session);
-	if (err == VMFERRY_INCOMING)
-		return out_error(name, -EAGAIN, "it has come from the kernel before, and is not "
-				 "restored yet");
-	if (err >= 0)
-		err = vmferry_session_name(session, session_name);
-	return err ? err : add(index, name, session_name);
-}
-
-int index_of_saved(const char *dir, struct index *index)
+int index_of_all(const char *dir, struct index *index)
 {
 	static const char suffix[] = ".keep";
 	struct dirent *entry;
@@ -91,22 +64,83 @@ int index_of_saved(const char *dir, struct index *index)
 		return errno == ENOENT ? 0 : -errno;
 	while (!err && (entry = readdir(stream))) {
 		size_t len = strlen(entry->d_name), cut = sizeof(suffix) - 1;
-		char *path, *name;
+		struct keep *keep;
+		char *path;
 
 		if (entry->d_name[0] == '.' || len <= cut ||
 		    strcmp(entry->d_name + len - cut, suffix))
 			continue;
-		name = strndup(entry->d_name, len - cut);
-		if (!name || asprintf(&path, "%s/%s", dir, entry->d_name) < 0) {
-			free(name);
+		if (asprintf(&path, "%s/%s", dir, entry->d_name) < 0) {
 			err = -ENOMEM;
 			break;
 		}
-		err = add_saved(index, path, name);
+		err = keep_find(path, &keep);
 		free(path);
-		free(name);
+		if (err == -ENOENT) {
+			err = 0;
+			continue;
+		}
+		if (!err) {
+			keep_free(keep);
+			entry->d_name[len - cut] = 0;
+			err = add(index, entry->d_name, "");
+		}
 	}
 	closedir(stream);
+	if (err)
+		index_free(index);
+	return err;
+}
+
+/* Its session's name, if it has all that the next kernel needs. */
+static int saved_session(const char *dir, const char *name, char *session_name)
+{
+	CLEANUP_CLOSE int session = -1, manifest = -1;
+	struct keep *keep;
+	char *path;
+	int err;
+
+	if (asprintf(&path, "%s/%s.keep", dir, name) < 0)
+		return -ENOMEM;
+	err = keep_find(path, &keep);
+	free(path);
+	if (err)
+		return out_error(name, err, "cannot reach its keeper");
+	session = keep_get(keep, "session");
+	manifest = keep_get(keep, "manifest");
+	keep_free(keep);
+	if (session == -ENOENT || manifest == -ENOENT)
+		return out_error(name, -EAGAIN, "it is being saved, or was saved for this kernel "
+				 "only");
+	if (session < 0 || manifest < 0)
+		return out_error(name, session < 0 ? session : manifest, "cannot reach its keeper");
+	err = vmferry_session_direction(session);
+	if (err == VMFERRY_INCOMING)
+		return out_error(name, -EAGAIN, "it has come from the kernel before, and is not "
+				 "restored yet");
+	if (err >= 0)
+		err = vmferry_session_name(session, session_name);
+	return err ? out_error(name, err, "cannot tell what its session is") : 0;
+}
+
+int index_of_saved(const char *dir, struct index *index)
+{
+	int err = index_of_all(dir, index);
+
+	if (err)
+		return out_error(NULL, err, "cannot tell what is saved");
+	for (size_t n = 0; !err && n < index->nr; n++) {
+		char name[VMFERRY_SESSION_NAME_MAX + 1], *session;
+
+		err = saved_session(dir, index->entries[n].name, name);
+		session = err ? NULL : strdup(name);
+		if (session) {
+			free(index->entries[n].session);
+			index->entries[n].session = session;
+		} else if (!err) {
+			err = -ENOMEM;
+		}
+	}
 	if (err)
 		index_free(index);
 	return err;
@@ -205,9 +239,58 @@ static int find_keeper(const char *dir, bool start, struct keep **keep)
 	return err;
 }
 
+/* Those that are done with have a mark at the keeper, any file. */
+static int mark(char *label, size_t size, const char *name)
+{
+	int len = snprintf(label, size, "done.%s", name);
+
+	return len < 0 || (size_t)len >= size ? -ENAMETOOLONG : 0;
+}
+
+static int drop_done(struct keep *keep, struct index *index)
+{
+	size_t left = 0;
+
+	for (size_t n = 0; n < index->nr; n++) {
+		CLEANUP_CLOSE int fd = -1;
+		char label[KEEP_LABEL_MAX + 1];
+		int err = mark(label, sizeof(label), index->entries[n].name);
+
+		fd = err ? err : keep_get(keep, label);
+		if (fd < 0 && fd != -ENOENT)
+			return fd;
+		if (fd >= 0) {
+			free(index->entries[n].name);
+			free(index->entries[n].session);
+			index->entries[n] = (struct index_entry){};
+		} else {
+			struct index_entry entry = index->entries[n];
+
+			index->entries[n] = (struct index_entry){};
+			index->entries[left++] = entry;
+		}
+	}
+	index->nr = left;
+	return 0;
+}
+
+static int read_parked(struct keep *keep, struct index *index)
+{
+	CLEANUP_CLOSE int session = keep_get(keep, "session"), fd = -1;
+	int err;
+
+	if (session < 0)
+		return session;
+	fd = vmferry_session_retrieve_fd(session, VMFERRY_TOKEN_MANIFEST);
+	err = fd < 0 ? fd : read_index(fd, index);
+	if (!err)
+		err = drop_done(keep, index);
+	return err;
+}
+
 int index_retrieve(const char *dir, struct index *index)
 {
-	CLEANUP_CLOSE int session = -1, fd = -1;
+	CLEANUP_CLOSE int session = -1;
 	struct keep *keep;
 	int err;
 
@@ -217,33 +300,45 @@ int index_retrieve(const char *dir, struct index *index)
 		return out_error(NULL, err, "cannot start a keeper in %s", dir);
 	session = keep_get(keep, "session");
 	if (session == -ENOENT) {
+		/* To the keeper before anything is asked of it, like all sessions. */
 		session = vmferry_session_retrieve(SESSION, LUO_TIMEOUT_MS);
-		if (session >= 0)
-			err = keep_put(keep, "session", session);
-		else
+		if (session < 0) {
 			keep_end(keep);
+			keep_free(keep);
+			return session == -ENOENT || session == -EINVAL ? session :
+			       out_error(NULL, session, "cannot retrieve the session " SESSION);
+		}
+		err = keep_put(keep, "session", session);
 	}
+	if (!err)
+		err = read_parked(keep, index);
 	keep_free(keep);
-	if (session < 0 || err)
-		return session < 0 ? session : err;
-	fd = vmferry_session_retrieve_fd(session, VMFERRY_TOKEN_MANIFEST);
-	err = fd < 0 ? fd : read_index(fd, index);
 	return err ? out_error(NULL, err, "cannot read what the kernel before has left") : 0;
 }
 
-int index_done(const char *dir)
+int index_done(const char *dir, const char *name)
 {
 	CLEANUP_CLOSE int session = -1;
+	char label[KEEP_LABEL_MAX + 1];
+	struct index index = {};
 	struct keep *keep;
 	int err;
 
 	err = find_keeper(dir, false, &keep);
 	if (err)
-		return err;
+		return out_error(name, err, "it is no longer listed");
 	session = keep_get(keep, "session");
-	err = session < 0 ? session : vmferry_session_finish(session);
+	err = session < 0 ? session : mark(label, sizeof(label), name);
 	if (!err)
-		err = keep_end(keep);
+		err = keep_put(keep, label, session);
+	if (!err)
+		err = read_parked(keep, &index);
+	if (!err && !index.nr) {
+		err = vmferry_session_finish(session);
+		if (!err)
+			err = keep_end(keep);
+	}
+	index_free(&index);
 	keep_free(keep);
-	return err;
+	return err ? out_error(name, err, "cannot take it off the list") : 0;
 }

@@ -20,17 +20,25 @@ struct index {
 
 void index_free(struct index *index);
 
-/* All virtual machines that are saved, from their keepers in the run directory. */
+/* The virtual machines that have keepers in the run directory. Their session is "". */
+int index_of_all(const char *dir, struct index *index);
+
+/*
+ * The same, but they have to be saved, all of them: whatever is not would be lost with this
+ * kernel. Says what failed.
+ */
 int index_of_saved(const char *dir, struct index *index);
 
 /* Preserve it for the next kernel. Returns the session. Says what failed. */
 int index_preserve(const struct index *index);
 
 /*
- * The one of the kernel before. As long as it is needed it lies with a keeper in @dir, and
- * may be got again; index_done() lets it go. -ENOENT if there is none.
+ * The one of the kernel before, without those that are done with. As long as it is needed it
+ * lies with a keeper in @dir. -ENOENT or -EINVAL if there is none, other errors are said.
  */
 int index_retrieve(const char *dir, struct index *index);
-int index_done(const char *dir);
+
+/* One of them is done with; after the last one, so is the index. Says what failed. */
+int index_done(const char *dir, const char *name);
 
 #endif /* VMFERRY_INDEX_H */

@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * What is done with virtual machines.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "capture.h"
+#include "index.h"
+#include "out.h"
+#include "restore.h"
+#include "sock.h"
+#include "util.h"
+#include "verbs.h"
+#include "vm.h"
+#include "vmferry.h"
+
+static double ms(uint64_t ns)
+{
+	return ns / 1e6;
+}
+
+static void add_u64(struct json_object *object, const char *key, uint64_t value)
+{
+	json_object_object_add(object, key, json_object_new_uint64(value));
+}
+
+static void add_string(struct json_object *object, const char *key, const char *value)
+{
+	json_object_object_add(object, key, json_object_new_string(value));
+}
+
+/* ---- One after the other ---------------------------------------------------------------- */
+
+static int with_vm(const struct options *options, const char *name, vm_fn fn,
+		   struct json_object *vms)
+{
+	struct vm *vm;
+	int err = vm_new(name, options->dir, &vm);
+
+	if (err)
+		return out_error(NULL, err, "%s is no name of a virtual machine", name);
+	err = vm_lock(vm);
+	if (!err)
+		err = fn(vm, options, vms);
+	vm_free(vm);
+	return err;
+}
+
+int for_each_vm(const struct options *options, char **names, vm_fn fn)
+{
+	struct json_object *vms = json_object_new_array();
+	int result = 0;
+
+	for (; *names; names++) {
+		int err = with_vm(options, *names, fn, vms);
+
+		if (!result)
+			result = err;
+	}
+	out_json("vms", vms);
+	return out_exit_code(result);
+}
+
+/* ---- In the old kernel ------------------------------------------------------------------- */
+
+/* A saved one has no QEMU that could be asked. */
+static int connect_vm(struct vm *vm)
+{
+	struct keep *keep;
+	int err = capture_keeper(vm, &keep);
+
+	if (!err) {
+		keep_free(keep);
+		return out_error(vm->name, -EEXIST, "it is saved already, or was to be; vmferry "
+				 "abort %s gets it back", vm->name);
+	}
+	return err == -ENOENT ? vm_connect(vm) : out_error(vm->name, err, "cannot reach its keeper");
+}
+
+static struct json_object *figures_json(const struct vm *vm,
+					const struct capture_figures *figures)
+{
+	struct json_object *object = json_object_new_object();
+
+	add_string(object, "vm", vm->name);
+	add_u64(object, "files", figures->files);
+	add_u64(object, "memory_bytes", figures->memory);
+	add_u64(object, "stream_bytes", figures->stream);
+	add_u64(object, "receive_ns", figures->receive_ns);
+	add_u64(object, "preserve_ns", figures->preserve_ns);
+	add_u64(object, "stop_ns", figures->stop_ns);
+	return object;
+}
+
+static int rehearse(struct vm *vm, const struct options *options, struct json_object *vms)
+{
+	struct capture_figures figures;
+	struct capture *capture;
+	int err;
+
+	err = connect_vm(vm);
+	if (!err)
+		err = capture_begin(vm, options->local ? CAPTURE_LOCAL : 0, &capture);
+	if (err)
+		return err;
+	capture_figures(capture, &figures);
+	err = capture_undo(capture);
+	if (err)
+		return err;
+	json_object_array_add(vms, figures_json(vm, &figures));
+	out_line("%s: %u files, %.1f MiB: received in %.1f ms, preserved in %.1f ms; "
+		 "the guest ran all the time", vm->name, figures.files,
+		 figures.memory / 1048576.0, ms(figures.receive_ns), ms(figures.preserve_ns));
+	return 0;
+}
+
+int verb_rehearse(const struct options *options, char **args)
+{
+	return for_each_vm(options, args, rehearse);
+}
+
+static int save(struct vm *vm, const struct options *options, struct json_object *vms)
+{
+	struct capture_figures figures;
+	struct capture *capture;
+	int err;
+
+	err = connect_vm(vm);
+	if (!err)
+		err = capture_begin(vm, options->local ? CAPTURE_LOCAL : 0, &capture);
+	if (!err)
+		err = capture_finish(capture, &figures);
+	if (err)
+		return err;
+	json_object_array_add(vms, figures_json(vm, &figures));
+	out_line("%s: saved, %.1f MiB of memory and %.1f KiB of state; the guest stopped %.1f ms "
+		 "ago", vm->name, figures.memory / 1048576.0, figures.stream / 1024.0,
+		 ms(figures.stop_ns));
+	return 0;
+}
+
+int verb_save(const struct options *options, char **args)
+{
+	return for_each_vm(options, args, save);
+}
+
+static int undo(struct vm *vm, const struct options *options, struct json_object *vms)
+{
+	struct keep *keep;
+	int err;
+
+	(void)options;
+	err = capture_keeper(vm, &keep);
+	if (err)
+		return out_error(vm->name, err, err == -ENOENT ? "it is not saved" :
+				 "cannot reach its keeper");
+	err = capture_replay(vm, keep);
+	keep_free(keep);
+	if (err)
+		return err;
+	json_object_array_add(vms, json_object_new_string(vm->name));
+	out_line("%s: runs again", vm->name);
+	return 0;
+}
+
+/* The names of an index, as the end of a list of arguments. To be freed. */
+static char **index_names(const struct index *index)
+{
+	char **names = calloc(index->nr + 1, sizeof(*names));
+
+	for (size_t n = 0; names && n < index->nr; n++)
+		names[n] = index->entries[n].name;
+	return names;
+}
+
+int verb_abort(const struct options *options, char **args)
+{
+	struct index index;
+	char **names;
+	int err, code;
+
+	if (*args)
+		return for_each_vm(options, args, undo);
+	err = index_of_all(options->dir, &index);
+	names = err ? NULL : index_names(&index);
+	if (!names)
+		return out_exit_code(out_error(NULL, err ? err : -ENOMEM,
+					       "cannot tell what is saved"));
+	code = for_each_vm(options, names, undo);
+	free(names);
+	index_free(&index);
+	return code;
+}
+
+/* ---- In the new kernel ------------------------------------------------------------------- */
+
+static const char *session_of(const struct vm *vm, const struct index *index)
+{
+	for (size_t n = 0; n < index->nr; n++)
+		if (!strcmp(index->entries[n].name, vm->name))
+			return index->entries[n].session;
+	out_error(vm->name, -ENOENT, "the kernel before has not left it, or it is restored");
+	return NULL;
+}
+
+static int restore(struct vm *vm, const struct options *options, struct json_object *vms)
+{
+	const char *session = session_of(vm, options->index);
+	struct json_object *object;
+	uint64_t start = now_ns();
+	int err;
+
+	err = session ? restore_vm(vm, session) : -ENOENT;
+	if (!err)
+		err = index_done(options->dir, vm->name);
+	if (err)
+		return err;
+	object = json_object_new_object();
+	add_string(object, "vm", vm->name);
+	add_u64(object, "restore_ns", now_ns() - start);
+	json_object_array_add(vms, object);
+	out_line("%s: runs again, after %.1f ms", vm->name, ms(now_ns() - start));
+	return 0;
+}
+
+static int give_up(struct vm *vm, const struct options *options, struct json_object *vms)
+{
+	const char *session = session_of(vm, options->index);
+	int err;
+
+	err = session ? restore_give_up(vm, session) : -ENOENT;
+	if (!err)
+		err = index_done(options->dir, vm->name);
+	if (err)
+		return err;
+	json_object_array_add(vms, json_object_new_string(vm->name));
+	out_line("%s: given up", vm->name);
+	return 0;
+}
+
+static int with_index(const struct options *options, char **args, vm_fn fn)
+{
+	struct options with = *options;
+	struct index index;
+	char **names;
+	int err, code;
+
+	err = index_retrieve(options->dir, &index);
+	if (err)
+		return out_exit_code(err == -ENOENT || err == -EINVAL ?
+				     out_error(NULL, err, "the kernel before has left nothing") :
+				     err);
+	with.index = &index;
+	names = *args ? NULL : index_names(&index);
+	code = for_each_vm(&with, names ? names : args, fn);
+	free(names);
+	index_free(&index);
+	return code;
+}
+
+int verb_restore(const struct options *options, char **args)
+{
+	return with_index(options, args, restore);
+}
+
+int verb_finish(const struct options *options, char **args)
+{
+	return with_index(options, args, give_up);
+}
+
+/* ---- What is in between ------------------------------------------------------------------ */
+
+static struct json_object *files_json(const struct vmferry_manifest *manifest)
+{
+	struct json_object *files = json_object_new_array();
+
+	for (size_t n = 0; n < vmferry_manifest_nr_files(manifest); n++) {
+		struct json_object *object = json_object_new_object();
+		struct vmferry_manifest_file file;
+
+		vmferry_manifest_get_file(manifest, n, &file);
+		add_string(object, "name", file.name);
+		add_u64(object, "id", file.id);
+		add_string(object, "kind", file.kind);
+		add_u64(object, "size", file.size);
+		if (file.preserved)
+			add_u64(object, "token", file.token);
+		json_object_array_add(files, object);
+		out_line("  %-9s %s %u%s", file.kind, file.name, file.id,
+			 file.preserved ? "" : ", made anew");
+	}
+	return files;
+}
+
+static void show_manifest(const struct vm *vm, const struct vmferry_manifest *manifest,
+			  bool complete, struct json_object *vms)
+{
+	struct json_object *object = json_object_new_object();
+	struct vmferry_manifest_info info;
+
+	if (vmferry_manifest_get_info(manifest, &info))
+		info = (struct vmferry_manifest_info){
+			.vm_id = "", .qemu_version = "", .kernel_release = "",
+		};
+	add_string(object, "vm", vm->name);
+	add_string(object, "id", info.vm_id);
+	add_string(object, "qemu", info.qemu_version);
+	add_string(object, "kernel", info.kernel_release);
+	json_object_object_add(object, "complete", json_object_new_boolean(complete));
+	out_line("%s: %s, QEMU %s, saved under Linux %s%s", vm->name, info.vm_id,
+		 info.qemu_version, info.kernel_release, complete ? "" : ", not complete");
+	json_object_object_add(object, "files", files_json(manifest));
+	json_object_array_add(vms, object);
+}
+
+static int show(struct vm *vm, const struct options *options, struct json_object *vms)
+{
+	struct vmferry_manifest *manifest;
+	CLEANUP_CLOSE int fd = -1;
+	struct keep *keep;
+	bool complete;
+	int err;
+
+	(void)options;
+	err = capture_keeper(vm, &keep);
+	if (err)
+		return out_error(vm->name, err, err == -ENOENT ? "it is not saved" :
+				 "cannot reach its keeper");
+	fd = keep_get(keep, "manifest");
+	complete = fd >= 0;
+	if (fd == -ENOENT)
+		fd = keep_get(keep, "draft");
+	keep_free(keep);
+	err = fd < 0 ? fd : vmferry_manifest_read(fd, &manifest);
+	if (err)
+		return out_error(vm->name, err, "cannot read its manifest");
+	show_manifest(vm, manifest, complete, vms);
+	vmferry_manifest_free(manifest);
+	return 0;
+}
+
+int verb_show(const struct options *options, char **args)
+{
+	return for_each_vm(options, args, show);
+}
