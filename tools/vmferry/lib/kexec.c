@@ -65,8 +65,8 @@ VMFERRY_PUBLIC const char *vmferry_kexec_reason(int err)
 	case -EBADF:
 		return "a file is not open for reading";
 	case -ENOEXEC:
-		return "it is no kernel image that this kernel can load: not for this architecture, "
-		       "truncated, or built without CONFIG_RELOCATABLE";
+		return "it is no kernel image that this kernel can load: not for this "
+		       "architecture, truncated, or built without CONFIG_RELOCATABLE";
 	case -EPERM:
 		return "CAP_SYS_BOOT is missing, kernel.kexec_load_disabled is set, "
 		       "kernel.kexec_load_limit_reboot is used up, or the kernel is locked down "
@@ -90,8 +90,8 @@ VMFERRY_PUBLIC const char *vmferry_kexec_reason(int err)
 	case -EBUSY:
 		return "another kexec system call is under way, or a crash";
 	case -EADDRNOTAVAIL:
-		return "there is no room for it where it has to go: with kho=on that is the scratch "
-		       "area of the Kexec HandOver, see kho_scratch=";
+		return "there is no room for it where it has to go: with kho=on that is the "
+		       "scratch area of the Kexec HandOver, see kho_scratch=";
 	case -ENOSYS:
 		return "this kernel was built without CONFIG_KEXEC_FILE";
 	case -ENOMEM:

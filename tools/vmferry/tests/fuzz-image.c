@@ -139,9 +139,13 @@ static size_t make_zstd(uint8_t *to, size_t max_size, const uint8_t *from, size_
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned int seed)
 {
 	static const uint8_t kernel[] =
-		"\x7f" "ELF....\0kho-v4\0luo-v5\0\x80\x40\x20\x81\xff\xff\xff\xff" "vfio-pci-v1\0\0\0\0\0\0"
-		"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\xff"
-		"\nalias liveupdate-a-v1 a\n";
+		"\x7f" "ELF....\0kho-v4\0luo-v5\0\x80\x40\x20\x81\xff\xff\xff\xff"
+		/* 48 bytes */
+		"vfio-pci-v1"
+		"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+		"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+		"\0\0\0\0\0"
+		"\xff\nalias liveupdate-a-v1 a\n";
 	uint8_t payload[512];
 	size_t len = sizeof(payload);
 

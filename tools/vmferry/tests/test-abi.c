@@ -455,7 +455,8 @@ TEST_F(abi, info)
 	EXPECT_FALSE(vmferry_image_is(self->image, "7.2.12-amd64",
 				      "#1 SMP PREEMPT_DYNAMIC (2026-10-02)"));
 	EXPECT_FALSE(vmferry_image_is(self->image, "7.2.12-amd64", "(2026-10-01)"));
-	EXPECT_FALSE(vmferry_image_is(self->image, "7.2.12", "#1 SMP PREEMPT_DYNAMIC (2026-10-01)"));
+	EXPECT_FALSE(vmferry_image_is(self->image, "7.2.12",
+				      "#1 SMP PREEMPT_DYNAMIC (2026-10-01)"));
 	EXPECT_FALSE(vmferry_image_is(self->image, VERSION VERSION, VERSION VERSION));
 	EXPECT_FALSE(vmferry_image_is(self->image, NULL, NULL));
 	vmferry_image_free(self->image);
@@ -639,7 +640,8 @@ TEST_F(abi, modules)
 				 "alias xliveupdate-y-v1 e1000e\n"
 				 "xalias liveupdate-y-v1 e1000e\n\n\n"
 				 "alias liveupdate-memfd-v2 memfd\n"
-				 "alias liveupdate-a23456789012345678901234567890123456789012345-v1 a\n"));
+				 "alias liveupdate-"
+				 "a23456789012345678901234567890123456789012345-v1 a\n"));
 	expect_small(_metadata, self->image);
 	ASSERT_EQ(0, add_modules(self->image, "alias liveupdate-vfio-pci-v1 vfio_pci\n"
 					      "alias liveupdate-a-v1 a"));

@@ -284,7 +284,8 @@ static const struct {
 	{ "elfcorehdr=0x1000 dmcryptkeys=1 kexec_jump_back_entry=0x2 a", "a" },
 	{ "a \"BOOT_IMAGE=/with space\" b", "a b" },
 	/* These only look like it. */
-	{ "BOOT_IMAGE xinitrd=1 initrd.x=2 boot_image=3", "BOOT_IMAGE xinitrd=1 initrd.x=2 boot_image=3" },
+	{ "BOOT_IMAGE xinitrd=1 initrd.x=2", "BOOT_IMAGE xinitrd=1 initrd.x=2" },
+	{ "boot_image=3 -- initrd=4", "boot_image=3 -- initrd=4" },
 	{ "dyndbg=\"file x +p BOOT_IMAGE=1\" b", "dyndbg=\"file x +p BOOT_IMAGE=1\" b" },
 	{ "  a\t b=\"c  d\"   e ", "a b=\"c  d\" e" },
 	{ "BOOT_IMAGE=x a -- BOOT_IMAGE=y  single \n", "a -- BOOT_IMAGE=y  single" },

@@ -263,7 +263,8 @@ TEST_F(manifest, newer_minor)
 	struct vmferry_manifest *manifest;
 	char *text = replaced(self->text, "\"minor\": 0,", "\"minor\": 7, \"new\": [[{}, null]],");
 	char *more = replaced(text, "\"vendor\": 32902",
-			      "\"x\": { \"a\\\"99999999999999999999\": -1.00000000000000000000001e30,"
+			      "\"x\": { \"a\\\"99999999999999999999\": "
+			      "-1.00000000000000000000001e30,"
 			      "\"b\\\\\": \"99999999999999999999\" }, \"vendor\": 32902");
 
 	ASSERT_EQ(0, parse(more, strlen(more), &manifest));
@@ -433,7 +434,8 @@ TEST_F(manifest, wrong_types)
 	EXPECT_EQ(-EBADMSG, refused_with(self->text, "\"-name\"", "\"-na\\u0000me\""));
 	EXPECT_EQ(-EBADMSG, refused_with(self->text, "\"kho-v4\"", "[]"));
 	EXPECT_EQ(-EBADMSG, refused_with(self->text, "\"read_only\": true", "\"read_only\": 1"));
-	EXPECT_EQ(-EBADMSG, refused_with(self->text, "\"read_only\": true", "\"read_only\": \"true\""));
+	EXPECT_EQ(-EBADMSG, refused_with(self->text, "\"read_only\": true",
+					 "\"read_only\": \"true\""));
 	EXPECT_EQ(-EBADMSG, refused_with(self->text, "\"times\": [", "\"times\": [ 1,"));
 	EXPECT_EQ(-EBADMSG, refused_with(self->text, "\"maps\": [", "\"maps\": [ null,"));
 	EXPECT_EQ(-EBADMSG, refused_with(self->text, "\"vm\": {", "\"vm\": [], \"x\": {"));
@@ -488,9 +490,10 @@ TEST_F(manifest, twice_or_nowhere)
 		{ "\"iova\": 18446744073709547520", "\"iova\": 0" },
 		/* Of what is not there, of both, of none. */
 		{ "\"file\": \"pc.bios\"", "\"file\": \"pc.rom\"" },
-		{ "\"file\": \"pc.bios\", \"file_id\": 0", "\"file\": \"pc.bios\", \"file_id\": 1" },
+		{ "\"pc.bios\", \"file_id\": 0", "\"pc.bios\", \"file_id\": 1" },
 		{ "\"device\": \"nvme\"", "\"device\": \"nvm\"" },
-		{ "\"device\": \"nvme\"", "\"device\": \"nvme\", \"file\": \"mem0\", \"file_id\": 0" },
+		{ "\"device\": \"nvme\"",
+		  "\"device\": \"nvme\", \"file\": \"mem0\", \"file_id\": 0" },
 		{ "\"file\": \"pc.bios\", \"file_id\": 0", "\"x\": 0" },
 	};
 
@@ -675,7 +678,8 @@ TEST_F(empty, texts)
 TEST_F(empty, added_twice)
 {
 	struct vmferry_manifest_file file = {
-		.name = "mem0", .kind = "memory", .preserved = true, .token = 0x1000, .size = 0x3000,
+		.name = "mem0", .kind = "memory", .preserved = true, .token = 0x1000,
+		.size = 0x3000,
 	};
 	struct vmferry_manifest_device device = {
 		.name = "dev", .bdf = "0000:00:04.0", .driver = "vfio-pci", .token = 0x3000,
