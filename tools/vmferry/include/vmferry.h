@@ -170,6 +170,8 @@ void vmferry_cpr_free(struct vmferry_cpr *cpr);
  * -EBADMSG          it is no CPR state, or damaged; files are not where they should be
  * -EPROTONOSUPPORT  a version, or a part of the state, that is not known
  * -E2BIG            absurdly many or long entries
+ * -EMFILE           more files than this process may have open (RLIMIT_NOFILE): there is one
+ *                   for each interrupt vector of each device
  */
 int vmferry_cpr_receive(int sock, struct vmferry_cpr **cpr);
 

@@ -279,6 +279,9 @@ static int one_fd(struct msghdr *msg)
 				fd = new;
 		}
 	}
+	/* There was room for it here, so that this process has no room for more files. */
+	if (!count && msg->msg_flags & MSG_CTRUNC)
+		return -EMFILE;
 	if (count > 1 || msg->msg_flags & MSG_CTRUNC) {
 		close_quietly(fd);
 		return -EBADMSG;

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -522,6 +523,28 @@ TEST_F(cpr, two_files_at_once)
 	send_bytes(socks[0], self->s.bytes + self->s.len - 1, 1, fds, 2);
 	shutdown(socks[0], SHUT_WR);
 	EXPECT_EQ(-EBADMSG, vmferry_cpr_receive(socks[1], &cpr));
+	close(socks[0]);
+	close(socks[1]);
+}
+
+/* It is not the state's fault. */
+TEST_F(cpr, too_many_files)
+{
+	struct rlimit old, new;
+	struct vmferry_cpr *cpr;
+	int socks[2], next;
+
+	ASSERT_EQ(0, getrlimit(RLIMIT_NOFILE, &old));
+	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, socks));
+	send_stream(socks[0], &self->s, self->s.len);
+	next = dup(self->ram);
+	close(next);
+	/* Two more, of five. */
+	new = old;
+	new.rlim_cur = next + 2;
+	ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &new));
+	EXPECT_EQ(-EMFILE, vmferry_cpr_receive(socks[1], &cpr));
+	ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &old));
 	close(socks[0]);
 	close(socks[1]);
 }
