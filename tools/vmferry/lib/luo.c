@@ -116,12 +116,13 @@ VMFERRY_PUBLIC int vmferry_session_direction(int session)
 		return err;
 	/*
 	 * The kernel has no way to ask. But it looks at the direction before it looks at
-	 * the file, and there is no file of number -1.
+	 * the token, which may be taken, and at the file, and there is none of number -1.
 	 */
 	if (!ioctl(session, LIVEUPDATE_SESSION_PRESERVE_FD, &arg))
 		return -EPROTO;
 	switch (errno) {
 	case EBADF:
+	case EEXIST:
 		return VMFERRY_OUTGOING;
 	case EINVAL:
 		return VMFERRY_INCOMING;

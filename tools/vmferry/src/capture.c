@@ -199,6 +199,9 @@ static int describe_files(struct capture *capture)
 			file.preserved = true;
 			file.token = memory++;
 			capture->figures.memory += st.st_size;
+		} else if (strcmp(file.kind, "eventfd") && !(capture->flags & CAPTURE_LOCAL)) {
+			return out_error(capture->vm->name, -EOPNOTSUPP, "%s cannot be carried to "
+					 "another kernel yet, it is no memfd", fd.name);
 		}
 		snprintf(label, sizeof(label), "file.%zu", n);
 		err = vmferry_manifest_add_file(capture->manifest, &file);

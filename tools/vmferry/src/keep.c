@@ -362,7 +362,8 @@ void keep_free(struct keep *keep)
 
 int keep_find(const char *path, struct keep **keep)
 {
-	int sock = connect_unix(path, SOCK_SEQPACKET);
+	int sock = connect_unix(path, SOCK_SEQPACKET), err;
+	char label[KEEP_LABEL_MAX + 1];
 	struct keep *new;
 
 	if (sock < 0)
@@ -373,6 +374,12 @@ int keep_find(const char *path, struct keep **keep)
 		return -ENOMEM;
 	}
 	new->sock = sock;
+	/* One that was just told to end can be connected to, and is not there any more. */
+	err = keep_label(new, 0, label);
+	if (err && err != -ENOENT) {
+		keep_free(new);
+		return err == -EPIPE ? -ENOENT : err;
+	}
 	*keep = new;
 	return 0;
 }

@@ -253,14 +253,15 @@ static int hand_over(struct vm *vm, struct keep *keep, const struct vmferry_cpr 
 static int drop_outgoing(struct keep *keep)
 {
 	CLEANUP_CLOSE int session = keep_get(keep, "session");
+	int direction;
 
 	if (session == -ENOENT)
 		return 0;
 	if (session < 0)
 		return session;
-	if (vmferry_session_direction(session) != VMFERRY_OUTGOING)
-		return 0;
-	return keep_drop(keep, "session");
+	direction = vmferry_session_direction(session);
+	return direction == VMFERRY_OUTGOING ? keep_drop(keep, "session") :
+	       direction < 0 ? direction : 0;
 }
 
 /* Of one that has arrived. */

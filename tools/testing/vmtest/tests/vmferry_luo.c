@@ -126,12 +126,14 @@ TEST(no_session)
 
 TEST(outgoing)
 {
-	int session = vmferry_session_create("outgoing", 0), fd;
+	int session = vmferry_session_create("outgoing", 0);
+	int fd = memfd_create("memfd", MFD_CLOEXEC), other = memfd_create("memfd", MFD_CLOEXEC);
 
 	ASSERT_LE(0, session);
-	fd = memfd_create("memfd", MFD_CLOEXEC);
 	EXPECT_EQ(VMFERRY_OUTGOING, vmferry_session_direction(session));
 	EXPECT_EQ(0, vmferry_session_preserve(session, fd, TOKEN));
+	/* The manifest's token, with which the question is put. */
+	EXPECT_EQ(0, vmferry_session_preserve(session, other, 0));
 	EXPECT_EQ(-EBADF, vmferry_session_preserve(session, -1, 2));
 	EXPECT_EQ(-EEXIST, vmferry_session_preserve(session, fd, TOKEN));
 	EXPECT_EQ(-ENOENT, vmferry_session_preserve(session, STDIN_FILENO, 3));
@@ -141,6 +143,7 @@ TEST(outgoing)
 	EXPECT_EQ(VMFERRY_OUTGOING, vmferry_session_direction(session));
 	close(session);
 	close(fd);
+	close(other);
 }
 
 /* The last, for it jumps. */
