@@ -37,13 +37,17 @@ next_cmdline() {
 	sed "s/ vmtest.stage=[0-9]*//; s/\$/ vmtest.stage=$((VMTEST_STAGE + 1))/" /proc/cmdline
 }
 load() { vmferry load /boot/bzImage --initrd /sys/firmware/initrd --cmdline "$(next_cmdline)"; }
+update() {
+	vmferry update /boot/bzImage guest --initrd /sys/firmware/initrd \
+		--cmdline "$(next_cmdline) vmferry.count=$(count)"
+}
 
 mkdir -p /run/vmferry
 cd /run/vmferry || exit 1
 echo "TAP version 13"
 case $VMTEST_STAGE in
 1)
-	echo 1..6
+	echo 1..8
 	vmferry restore && die "nothing to restore"
 	say "nothing to restore"
 	start guest 11111111-2222-3333-4444-555555555555
@@ -57,8 +61,18 @@ case $VMTEST_STAGE in
 	say "saved"
 	vmferry abort guest && goes_on || die "aborted"
 	say "aborted, and it goes on"
-	vmferry update /boot/bzImage guest --initrd /sys/firmware/initrd \
-		--cmdline "$(next_cmdline) vmferry.count=$(count)"
+	mkfifo /tmp/said
+	/tests/refuse >/tmp/said &
+	read -r word </tmp/said
+	before=$(pidof qemu-system-x86_64)
+	update
+	[ $? = 1 ] && [ "$word" = ready ] || die "a refusal comes back"
+	say "a refusal comes back"
+	# It was taken out, and is in another one.
+	[ "$(pidof qemu-system-x86_64)" != "$before" ] && goes_on || die "and it goes on"
+	say "and it goes on"
+	kill $!
+	update
 	die "the kernel is replaced"
 	;;
 2)
