@@ -113,6 +113,35 @@ struct vmferry_map {
  */
 int vmferry_ioas_map(int iommufd, uint32_t ioas_id, const struct vmferry_map *map);
 
+/* What an address space has mapped at an address: where it came from. */
+struct vmferry_area {
+	uint64_t iova, length;	/* in bytes */
+	enum vmferry_area_kind {
+		VMFERRY_AREA_PROCESS,	/* memory of a process, by its address */
+		VMFERRY_AREA_FILE,
+		VMFERRY_AREA_DMABUF,
+	} kind;
+	bool readable, writable;	/* by the devices */
+	uint64_t start;		/* in the file, in bytes, or the address in the process */
+	dev_t dev;		/* st_dev and st_ino of the file; no other one has them */
+	ino_t ino;
+};
+
+/*
+ * Ask what an address space maps, of an iommufd that somebody else has set up. *@areas is
+ * to be freed with free(). What is mapped meanwhile may be missing.
+ *
+ * -EOPNOTSUPP  the kernel cannot tell
+ * -ENOENT      there is no such address space
+ */
+int vmferry_ioas_areas(int iommufd, uint32_t ioas_id, struct vmferry_area **areas, size_t *nr);
+
+/*
+ * A dma-buf of a part of a device's BAR, so that other devices can be given it, with
+ * vmferry_ioas_map(). The device is bound. Returns its file descriptor.
+ */
+int vmferry_device_dmabuf(int device, uint32_t bar, uint64_t offset, uint64_t length);
+
 /* Bind the file of a vfio device to an iommufd, whose id of it goes to @devid. */
 int vmferry_device_bind(int device, int iommufd, uint32_t *devid);
 

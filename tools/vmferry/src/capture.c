@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "devices.h"
 #include "files.h"
 #include "migration.h"
 #include "out.h"
@@ -199,9 +200,9 @@ static int describe_files(struct capture *capture)
 			file.preserved = true;
 			file.token = memory++;
 			capture->figures.memory += st.st_size;
-		} else if (strcmp(file.kind, "eventfd") && !(capture->flags & CAPTURE_LOCAL)) {
+		} else if (!strcmp(file.kind, "other") && !(capture->flags & CAPTURE_LOCAL)) {
 			return out_error(capture->vm->name, -EOPNOTSUPP, "%s cannot be carried to "
-					 "another kernel yet, it is no memfd", fd.name);
+					 "another kernel, it is no memfd", fd.name);
 		}
 		snprintf(label, sizeof(label), "file.%zu", n);
 		err = vmferry_manifest_add_file(capture->manifest, &file);
@@ -275,6 +276,19 @@ static int preserve_files(struct capture *capture)
 			return out_error(capture->vm->name, err,
 					 "cannot preserve %s, see the kernel's log", file.name);
 	}
+	/* After the memory that they see. */
+	for (size_t n = 0; n < vmferry_manifest_nr_devices(capture->manifest); n++) {
+		struct vmferry_manifest_device device;
+
+		vmferry_manifest_get_device(capture->manifest, n, &device);
+		err = vmferry_session_preserve(capture->session,
+					       vmferry_cpr_find_fd(capture->cpr, device.name, 0),
+					       device.token);
+		if (err)
+			return out_error(capture->vm->name, err,
+					 "cannot preserve %s, see the kernel's log", device.bdf);
+		capture->figures.devices++;
+	}
 	return 0;
 }
 
@@ -316,6 +330,8 @@ int capture_begin(struct vm *vm, unsigned int flags, struct capture **capture)
 		err = describe(new);
 		if (!err)
 			err = describe_files(new);
+		if (!err)
+			err = devices_describe(vm, new->cpr, new->manifest);
 		if (err)
 			out_error(vm->name, err, "cannot write down what it is");
 	}

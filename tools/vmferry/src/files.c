@@ -5,12 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
-
-static int starts(const char *text, const char *with)
-{
-	return !strncmp(text, with, strlen(with));
-}
 
 const char *file_kind(int fd)
 {
@@ -18,19 +14,22 @@ const char *file_kind(int fd)
 	struct stat st;
 	ssize_t len;
 
-	/* By what it can do: one that was retrieved has another name. */
-	if (!fstat(fd, &st) && S_ISREG(st.st_mode) && !st.st_nlink && fcntl(fd, F_GET_SEALS) >= 0)
+	/* By what it is: one that was retrieved has another name. */
+	if (fstat(fd, &st))
+		return "other";
+	if (S_ISREG(st.st_mode) && !st.st_nlink && fcntl(fd, F_GET_SEALS) >= 0)
 		return "memory";
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	if (S_ISCHR(st.st_mode))
+		snprintf(path, sizeof(path), "/sys/dev/char/%u:%u", major(st.st_rdev),
+			 minor(st.st_rdev));
+	else
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	len = readlink(path, target, sizeof(target) - 1);
 	if (len < 0)
 		return "other";
 	target[len] = 0;
-	if (starts(target, "/dev/iommu"))
-		return "iommufd";
-	if (starts(target, "/dev/vfio/devices/"))
-		return "device";
-	if (starts(target, "anon_inode:[eventfd"))
-		return "eventfd";
-	return "other";
+	if (S_ISCHR(st.st_mode))
+		return strstr(target, "/vfio-dev/") ? "device" :
+		       strstr(target, "/misc/iommu") ? "iommufd" : "other";
+	return strncmp(target, "anon_inode:[eventfd", 19) ? "other" : "eventfd";
 }

@@ -14,6 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "devices.h"
 #include "migration.h"
 #include "out.h"
 #include "process.h"
@@ -118,7 +119,7 @@ static int make_cpr(struct keep *keep, const struct vmferry_manifest *manifest,
 		if (!err)
 			take_fd(&fd);
 	}
-	return err;
+	return err ? err : devices_add(keep, manifest, *cpr);
 }
 
 /* Connect to a socket that QEMU is about to make. */

@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 
 #include "capture.h"
+#include "devices.h"
 #include "out.h"
 #include "process.h"
 #include "util.h"
@@ -63,6 +64,9 @@ static int make_file(struct keep *keep, const struct vmferry_manifest_file *file
 {
 	CLEANUP_CLOSE int fd = -1;
 
+	/* Those of devices have their turn. */
+	if (!strcmp(file->kind, "iommufd") || !strcmp(file->kind, "device"))
+		return 0;
 	if (strcmp(file->kind, "eventfd"))
 		return -EOPNOTSUPP;
 	fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -83,6 +87,32 @@ static int retrieve_files(struct vm *vm, struct keep *keep, int session,
 				       make_file(keep, &file, label);
 		if (err)
 			return out_error(vm->name, err, "cannot retrieve %s", file.name);
+	}
+	return 0;
+}
+
+/* To where the devices' files are among the others. */
+static int retrieve_devices(struct vm *vm, struct keep *keep, int session,
+			    const struct vmferry_manifest *manifest)
+{
+	for (size_t n = 0; n < vmferry_manifest_nr_devices(manifest); n++) {
+		struct vmferry_manifest_device device;
+		int err = -ENOENT;
+
+		vmferry_manifest_get_device(manifest, n, &device);
+		for (size_t m = 0; m < vmferry_manifest_nr_files(manifest); m++) {
+			struct vmferry_manifest_file file;
+			char label[32];
+
+			vmferry_manifest_get_file(manifest, m, &file);
+			if (file.id || strcmp(file.name, device.name))
+				continue;
+			snprintf(label, sizeof(label), "file.%zu", m);
+			err = retrieve(keep, session, device.token, label);
+		}
+		if (err)
+			return out_error(vm->name, err, "cannot retrieve %s, see the kernel's log",
+					 device.bdf);
 	}
 	return 0;
 }
@@ -109,6 +139,10 @@ int restore_vm(struct vm *vm, const char *name)
 		err = retrieve_files(vm, keep, session, manifest);
 		process_leave_cgroup(&cgroup);
 	}
+	if (!err)
+		err = retrieve_devices(vm, keep, session, manifest);
+	if (!err)
+		err = devices_rebuild(vm, keep, manifest);
 	if (!err) {
 		err = retrieve(keep, session, VMFERRY_TOKEN_DEVICE_STATE, "stream");
 		if (err)
