@@ -100,14 +100,6 @@ static struct json_object *channel(const char *type, const char *path)
 	return channel;
 }
 
-static int set_mode(struct vm *vm, const char *mode)
-{
-	struct json_object *args = json_object_new_object();
-
-	json_object_object_add(args, "mode", json_object_new_string(mode));
-	return qmp_execute(vm->qmp, "migrate-set-parameters", args, NULL);
-}
-
 /* Have QEMU tell about the migration. */
 static int set_events(struct vm *vm)
 {
@@ -150,7 +142,7 @@ static int start_migration(struct capture *capture)
 
 	err = set_events(vm);
 	if (!err)
-		err = set_mode(vm, "cpr-transfer");
+		err = migration_set_mode(vm->qmp, "cpr-transfer");
 	if (err)
 		return vm_qmp_error(vm, err, "it cannot be captured");
 	args = json_object_new_object();
@@ -165,7 +157,7 @@ static int start_migration(struct capture *capture)
 	if (err) {
 		vm_qmp_error(vm, err, "it cannot be captured");
 		if (!capture->migrating)
-			set_mode(vm, "normal");
+			migration_set_mode(vm->qmp, "normal");
 		return err;
 	}
 	capture->cpr_sock = accept_from(capture->cpr_listener, vm->pid, CONNECT_TIMEOUT_MS);
@@ -330,10 +322,10 @@ int capture_begin(struct vm *vm, unsigned int flags, struct capture **capture)
 		err = describe(new);
 		if (!err)
 			err = describe_files(new);
+		if (err && err != -EOPNOTSUPP)
+			out_error(vm->name, err, "cannot write down what it is");
 		if (!err)
 			err = devices_describe(vm, new->cpr, new->manifest);
-		if (err)
-			out_error(vm->name, err, "cannot write down what it is");
 	}
 	if (!err && !(flags & CAPTURE_LOCAL))
 		err = preserve_files(new);
@@ -364,7 +356,7 @@ int capture_undo(struct capture *capture)
 		if (err > 0)
 			err = -EPROTO;
 		if (!err)
-			err = set_mode(vm, "normal");
+			err = migration_set_mode(vm->qmp, "normal");
 		if (err)
 			vm_qmp_error(vm, err, "cannot cancel the capture");
 	}
@@ -471,7 +463,7 @@ int capture_finish(struct capture *capture, struct capture_figures *figures)
 	err = keep_received(capture->keep, !done);
 	if (!done) {
 		migration_error(vm, "the capture failed, it runs on");
-		set_mode(vm, "normal");
+		migration_set_mode(vm->qmp, "normal");
 		keep_end(capture->keep);
 		capture_free(capture);
 		return -EPROTO;

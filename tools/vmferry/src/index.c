@@ -316,6 +316,22 @@ int index_retrieve(const char *dir, struct index *index)
 	return err ? out_error(NULL, err, "cannot read what the kernel before has left") : 0;
 }
 
+int index_of_parked(const char *dir, struct index *index)
+{
+	struct keep *keep;
+	int err;
+
+	*index = (struct index){};
+	err = find_keeper(dir, false, &keep);
+	if (!err) {
+		err = read_parked(keep, index);
+		keep_free(keep);
+	}
+	if (err)
+		index_free(index);
+	return err;
+}
+
 int index_done(const char *dir, const char *name)
 {
 	CLEANUP_CLOSE int session = -1;

@@ -38,6 +38,9 @@ int index_preserve(const struct index *index);
  */
 int index_retrieve(const char *dir, struct index *index);
 
+/* The same, but only if a keeper has it already. -ENOENT if not. Says nothing. */
+int index_of_parked(const char *dir, struct index *index);
+
 /* One of them is done with; after the last one, so is the index. Says what failed. */
 int index_done(const char *dir, const char *name);
 

@@ -20,8 +20,15 @@ char *migration_run_state(struct qmp *qmp)
 	return state;
 }
 
-/* Is a migration under way? */
-static int is_migrating(struct qmp *qmp)
+int migration_set_mode(struct qmp *qmp, const char *mode)
+{
+	struct json_object *args = json_object_new_object();
+
+	json_object_object_add(args, "mode", json_object_new_string(mode));
+	return qmp_execute(qmp, "migrate-set-parameters", args, NULL);
+}
+
+int migration_is_active(struct qmp *qmp)
 {
 	static const char * const ended[] = { "none", "completed", "failed", "cancelled" };
 	struct json_object *info;
@@ -47,7 +54,7 @@ int migration_wait(struct qmp *qmp, int timeout_ms)
 	int ret;
 
 	for (;;) {
-		ret = is_migrating(qmp);
+		ret = migration_is_active(qmp);
 		if (ret < 0)
 			return ret;
 		if (!ret) {

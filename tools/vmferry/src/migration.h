@@ -13,6 +13,12 @@
 /* "running", "postmigrate", ... To be freed; NULL if QEMU does not tell. */
 char *migration_run_state(struct qmp *qmp);
 
+/* The mode of the migrations to come: "normal", "cpr-transfer", ... Errors of qmp_execute(). */
+int migration_set_mode(struct qmp *qmp, const char *mode);
+
+/* Is a migration under way? 1, 0, or an error of qmp_execute(). */
+int migration_is_active(struct qmp *qmp);
+
 /*
  * Wait until no migration away from this QEMU is under way. Returns 1 if the guest has left
  * with it, 0 if it goes on here.

@@ -14,7 +14,6 @@
 #include "out.h"
 #include "util.h"
 
-#define QMP_TIMEOUT_MS 5000
 /* What a session's name has room for, after "vm-". */
 #define NAME_SIZE_MAX 48
 
@@ -100,7 +99,7 @@ void vm_free(struct vm *vm)
 	free(vm);
 }
 
-int vm_lock(struct vm *vm)
+int vm_try_lock(struct vm *vm)
 {
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 	char *path = vm_path(vm, "lock");
@@ -110,12 +109,21 @@ int vm_lock(struct vm *vm)
 		return -ENOMEM;
 	vm->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	/* Of this process: what it has started does not have it when we die. */
-	if (vm->lock < 0 || fcntl(vm->lock, F_SETLK, &lock))
+	if (vm->lock < 0)
+		err = -errno;
+	else if (fcntl(vm->lock, F_SETLK, &lock))
 		err = errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
+	free(path);
+	return err;
+}
+
+int vm_lock(struct vm *vm)
+{
+	int err = vm_try_lock(vm);
+
 	if (err)
 		out_error(vm->name, err, err == -EBUSY ? "another vmferry is at work on it" :
-							 "cannot lock %s", path);
-	free(path);
+			  "cannot lock %s/%s.lock", vm->dir, vm->name);
 	return err;
 }
 
@@ -283,7 +291,7 @@ static int about_qemu(struct vm *vm)
 
 int vm_connect(struct vm *vm)
 {
-	int err = qmp_connect(vm->qmp_path, -1, QMP_TIMEOUT_MS, &vm->qmp);
+	int err = qmp_connect(vm->qmp_path, -1, VM_QMP_TIMEOUT_MS, &vm->qmp);
 
 	if (err == -ETIMEDOUT)
 		return out_error(vm->name, -EBUSY,

@@ -10,6 +10,9 @@
 
 #include "qmp.h"
 
+/* How long QEMU's monitor may take to answer at first. */
+#define VM_QMP_TIMEOUT_MS 5000
+
 struct vm {
 	char *name;		/* also of its files in the run directory */
 	char *qmp_path;
@@ -42,7 +45,8 @@ void vm_free(struct vm *vm);
 /* May it be one, of a file and a session? */
 bool vm_name_is_good(const char *name);
 
-/* Nobody else saves or restores it meanwhile. -EBUSY */
+/* Nobody else saves or restores it meanwhile. -EBUSY. The second one says why not. */
+int vm_try_lock(struct vm *vm);
 int vm_lock(struct vm *vm);
 
 /*
