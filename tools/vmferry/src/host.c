@@ -223,8 +223,11 @@ int verb_kexec(const struct options *options, char **args)
 int verb_update(const struct options *options, char **args)
 {
 	char *none[] = { NULL };
-	int code = load(options, args[0]);
+	int code = check_before(options, args + 1);
 
+	if (code != EXIT_OK && !options->force)
+		return code;
+	code = load(options, args[0]);
 	if (code != EXIT_OK)
 		return code;
 	code = verb_save(options, args + 1);

@@ -15,6 +15,8 @@
 static const char usage_text[] =
 	"usage: vmferry [OPTION...] VERB [ARGUMENT...]\n"
 	"\n"
+	"  check [VM...]         can this host, and can they, be updated live now?\n"
+	"  status                the kernel, who has sessions, what is saved\n"
 	"  rehearse VM...        capture it while it runs, preserve it, and undo that\n"
 	"  load KERNEL           load the kernel to jump to\n"
 	"  save VM...            stop it and preserve it for that kernel\n"
@@ -29,13 +31,13 @@ static const char usage_text[] =
 	"path of its monitor.\n"
 	"\n"
 	"      --json            tell the result as JSON\n"
-	"  -q, --quiet           tell only what went wrong\n"
+	"  -q, --quiet           tell only what went wrong; check: only what is not ok\n"
 	"      --run-dir DIR     the run directory (" RUN_DIR ")\n"
 	"      --initrd FILE     load, update: its initial file system\n"
 	"      --cmdline TEXT    load, update: its command line\n"
 	"      --reuse-cmdline   load, update: the running kernel's command line (the default)\n"
 	"      --running FILE    load, update: image of the running kernel\n"
-	"      --force           load, update: in spite of what speaks against the kernel\n"
+	"      --force           load, update: in spite of what speaks against it\n"
 	"      --local           save, rehearse: preserve nothing; abort is all that can follow\n"
 	"  -h, --help\n"
 	"      --version\n";
@@ -45,6 +47,8 @@ static const struct verb {
 	int (*run)(const struct options *options, char **args);
 	int args_min, args_max;
 } verbs[] = {
+	{ "check", verb_check, 0, -1 },
+	{ "status", verb_status, 0, 0 },
 	{ "rehearse", verb_rehearse, 1, -1 },
 	{ "load", verb_load, 1, 1 },
 	{ "save", verb_save, 1, -1 },
@@ -68,7 +72,7 @@ int main(int argc, char **argv)
 {
 	enum {
 		OPT_JSON = 256, OPT_DIR, OPT_LOCAL, OPT_VERSION, OPT_INITRD, OPT_CMDLINE, OPT_REUSE,
-		OPT_RUNNING, OPT_FORCE,
+		OPT_RUNNING, OPT_FORCE, OPT_ROOT,
 	};
 	static const struct option long_options[] = {
 		{ "json", no_argument, NULL, OPT_JSON },
@@ -80,6 +84,8 @@ int main(int argc, char **argv)
 		{ "reuse-cmdline", no_argument, NULL, OPT_REUSE },
 		{ "running", required_argument, NULL, OPT_RUNNING },
 		{ "force", no_argument, NULL, OPT_FORCE },
+		/* For tests: where check and status find /proc, /sys, /dev */
+		{ "root", required_argument, NULL, OPT_ROOT },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, OPT_VERSION },
 		{},
@@ -117,6 +123,9 @@ int main(int argc, char **argv)
 			break;
 		case OPT_FORCE:
 			options.force = true;
+			break;
+		case OPT_ROOT:
+			options.root = optarg;
 			break;
 		case 'h':
 			fputs(usage_text, stdout);

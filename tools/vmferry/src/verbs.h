@@ -17,6 +17,7 @@ struct options {
 	bool local;		/* save, rehearse: nothing is preserved */
 	bool force;		/* load: in spite of what speaks against it */
 	const char *dir;	/* the run directory */
+	const char *root;	/* check, status: for tests, what stands for "/", or NULL */
 	const char *initrd, *cmdline, *running;
 	const struct index *index;	/* restore, finish: what the kernel before has left */
 };
@@ -45,5 +46,8 @@ int verb_status(const struct options *options, char **args);
 
 /* check.c */
 int verb_check(const struct options *options, char **args);
+
+/* The same before a kernel is loaded. Tells only what is not ok. Returns an exit code. */
+int check_before(const struct options *options, char **args);
 
 #endif /* VMFERRY_VERBS_H */
