@@ -141,7 +141,8 @@ static void check_config(struct checks *checks, const char *bdf)
 		add(checks, CHECK_BLOCKED, "device.ats", bdf, "boot both kernels with pci=noats",
 		    "page requests (PRI) are in use");
 	else if (pasid && config_get(&config, pasid + 6, 2) & 1)
-		add(checks, CHECK_WARN, "device.ats", bdf, "the same IOMMU options for both kernels",
+		add(checks, CHECK_WARN, "device.ats", bdf,
+		    "both kernels with the same IOMMU options",
 		    "PASIDs are enabled: if one is attached, it cannot be preserved");
 	else
 		add(checks, CHECK_OK, "device.ats", bdf, NULL, "no ATS, PRI or PASID is enabled");

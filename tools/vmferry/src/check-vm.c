@@ -20,13 +20,21 @@
 #define NO_UUID "00000000-0000-0000-0000-000000000000"
 #define BLOCKED_REASON "vm.blocked-reason"
 
+/* A device of the guest. */
+struct device {
+	char *path, *type;
+};
+
 struct check_vm {
 	struct checks *checks;
 	struct vm *vm;
+	struct device *tree;
+	size_t nr_tree;
+	bool tree_known;
 	char **argv;		/* NULL if it cannot be read */
 	char *bdfs[BDFS_MAX];	/* what is passed through */
 	size_t nr_bdfs;
-	unsigned int devices;
+	unsigned int devices;	/* how many those are */
 	bool tcg;
 	int broken;		/* why QEMU cannot be asked any more */
 };
@@ -400,7 +408,10 @@ static void check_accel(struct check_vm *c)
 		return;
 	c->tcg = !qmp_bool(ret, "enabled");
 	json_object_put(ret);
-	if (!c->devices || !c->tcg)
+	if (!c->tree_known && c->tcg)
+		add(c, CHECK_WARN, "vm.accel", NULL,
+		    "it runs without KVM, and whether it has devices cannot be told");
+	else if (!c->devices || !c->tcg)
 		add(c, CHECK_OK, "vm.accel", NULL, c->tcg ? "without KVM, and without devices" :
 		    "it runs with KVM");
 	for (size_t n = 0; c->tcg && n < c->nr_bdfs; n++) {
@@ -604,44 +615,53 @@ static void check_vfio(struct check_vm *c, const char *path, const char *type)
 	add_bdf(c, path, bdf);
 }
 
-typedef void (*device_fn)(struct check_vm *c, const char *path, const char *type);
+static int add_device(struct check_vm *c, const char *parent, const char *name, char *type)
+{
+	struct device device = { .type = type };
+	int err = grow(&c->tree, c->nr_tree, sizeof(*c->tree));
 
-static void for_each_device(struct check_vm *c, device_fn fn)
+	if (err || asprintf(&device.path, "%s/%s", parent, name) < 0) {
+		free(type);
+		return -ENOMEM;
+	}
+	c->tree[c->nr_tree++] = device;
+	return 0;
+}
+
+static void read_tree(struct check_vm *c)
 {
 	static const char * const parents[] = { "/machine/peripheral", "/machine/peripheral-anon" };
 
+	c->tree_known = true;
 	for (size_t n = 0; n < ARRAY_SIZE(parents); n++) {
 		struct json_object *list;
 
 		if (ask_for(c, "vm.device-tree", "qom-list", path_args(parents[n], NULL),
-			    json_type_array, &list))
+			    json_type_array, &list)) {
+			c->tree_known = false;
 			continue;
+		}
 		for_each_object(list, entry) {
 			const char *name = qmp_string(entry, "name", "");
-			char *type = child_type(list, name), *path;
+			char *type = child_type(list, name);
 
-			if (type && asprintf(&path, "%s/%s", parents[n], name) >= 0) {
-				fn(c, path, type);
-				free(path);
-			}
-			free(type);
+			if (type && note(c, add_device(c, parents[n], name, type)))
+				c->tree_known = false;
 		}
 		json_object_put(list);
 	}
-}
-
-static void find_vfio(struct check_vm *c, const char *path, const char *type)
-{
-	if (starts(type, "vfio-"))
-		check_vfio(c, path, type);
+	for (size_t n = 0; n < c->nr_tree; n++)
+		if (starts(c->tree[n].type, "vfio-"))
+			check_vfio(c, c->tree[n].path, c->tree[n].type);
 }
 
 static void check_kinds(struct check_vm *c)
 {
 	size_t before = json_object_array_length(c->checks->vms);
 
-	for_each_device(c, check_kind);
-	if (!c->broken && json_object_array_length(c->checks->vms) == before)
+	for (size_t n = 0; n < c->nr_tree; n++)
+		check_kind(c, c->tree[n].path, c->tree[n].type);
+	if (!c->broken && c->tree_known && json_object_array_length(c->checks->vms) == before)
 		add(c, CHECK_OK, "vm.device-tree", NULL, "it has no device that stands against it");
 }
 
@@ -693,7 +713,8 @@ static void check_network_line(struct check_vm *c, char *line, bool *said)
 		add(c, CHECK_WARN, "vm.network", NULL, "%s (user): its connections are lost", line);
 	else
 		add(c, CHECK_WARN, "vm.network",
-		    "have the host's network there before vmferry restore", "%s (%s) is opened again", line, type);
+		    "have the host's network there before vmferry restore",
+		    "%s (%s) is opened again", line, type);
 }
 
 static void check_network(struct check_vm *c)
@@ -783,7 +804,7 @@ void check_vm(struct checks *checks, struct vm *vm)
 
 	if (connect_vm(&c))
 		return;
-	for_each_device(&c, find_vfio);
+	read_tree(&c);
 	checks->devices |= c.devices;
 	c.argv = read_argv(&c);
 	check_argv(&c);
@@ -806,5 +827,10 @@ void check_vm(struct checks *checks, struct vm *vm)
 		check_device(checks, c.bdfs[n], (const char *const *)c.bdfs, c.nr_bdfs);
 	while (c.nr_bdfs)
 		free(c.bdfs[--c.nr_bdfs]);
+	while (c.nr_tree--) {
+		free(c.tree[c.nr_tree].path);
+		free(c.tree[c.nr_tree].type);
+	}
+	free(c.tree);
 	free(c.argv);
 }
