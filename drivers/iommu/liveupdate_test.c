@@ -99,10 +99,12 @@ static void root_no_units(union record *rec)
 static void root_no_domains(union record *rec)
 {
 	rec->root.domains.nr = 0;
+	rec->root.domains.head_pa = 0;
 }
 
 static void root_no_devices(union record *rec)
 {
+	rec->root.devices.nr = 0;
 	rec->root.devices.head_pa = 0;
 }
 

@@ -50,7 +50,7 @@ static const struct {
 	{ "size", PCI(entry_size), 4, sizeof(struct pci_dev_ser) - 8 },
 	{ "reserved", PCI(reserved[5]), 8, 1 },
 	{ "root-number", ROOT(devices.nr), 4, 2 },
-	{ "root-none", ROOT(units.nr), 4, 0 },
+	{ "root-none", ROOT(memory.nr), 4, 0 },
 	{ "root-size", ROOT(domains.entry_size), 4, 64 },
 	{ "root-address", ROOT(memory.head_pa), 8, 0x100010 },
 	{ "root-flags", ROOT(flags), 4, 0 },
