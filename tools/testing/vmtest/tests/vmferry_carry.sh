@@ -6,6 +6,7 @@
 # usage: vmferry_carry.sh BDF
 
 bdf=$1
+trace=/sys/kernel/tracing
 say() { echo "ok $((n = ${n:-0} + 1)) $*"; }
 die() { echo "not ok $((n = ${n:-0} + 1)) $*"; exit 1; }
 
@@ -31,10 +32,24 @@ if [ "$VMTEST_STAGE" = 1 ]; then
 fi
 
 echo "TAP version 13"
-echo 1..3
+echo 1..4
 /tests/carry restore other "$bdf" 2>/dev/null && die "a session that is not there"
 say "a session that is not there"
+mount -t tracefs tracefs "$trace" 2>/dev/null
+echo 1 >"$trace/events/iommu/map/enable" || die "trace"
+echo 1 >"$trace/events/iommu/attach_device_to_domain/enable" || die "trace"
 [ "$(/tests/carry restore carry "$bdf")" = restored ] || die "restored"
 say "restored"
+# All of it, in one piece, and before the device came.
+end=0x0000000010000000
+while read -r line; do
+	case $line in
+	*" map: "*"iova=$end - "*) end=${line#* - } end=${end%% *} ;;
+	*" map: "*) die "mapped: $line" ;;
+	*" attach_device_to_domain: "*) break ;;
+	esac
+done <"$trace/trace"
+[ "$end" = 0x0000000010100000 ] || die "mapped up to $end"
+say "mapped"
 /tests/carry restore carry "$bdf" 2>/dev/null && die "once more"
 say "once only"

@@ -1,15 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * vmferry_luo: libvmferry's sessions against the kernel, before and after a kexec.
+ * vmferry_luo: libvmferry's sessions against the kernel, before and after a kexec, and
+ * what it maps.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <linux/iommufd.h>
 
 #include "kselftest_harness.h"
 #include "vmferry.h"
@@ -146,6 +151,45 @@ TEST(outgoing)
 	close(other);
 }
 
+TEST(map)
+{
+	struct vmferry_map maps[] = {
+		{ .iova = 0x10000000, .length = 0x3000 },
+		{ .iova = 0x20000000, .length = 0x1000, .offset = 0x2000, .read_only = true },
+	};
+	struct iommu_ioas_area areas[3];
+	struct iommu_ioas_get_areas arg = {
+		.size = sizeof(arg),
+		.entry_len = sizeof(areas[0]),
+		.num_areas = 3,
+		.areas = (uintptr_t)areas,
+	};
+	int iommufd = vmferry_iommufd_open(), fd = memfd_create("memfd", MFD_CLOEXEC);
+	struct stat st;
+
+	ASSERT_LE(0, iommufd);
+	ASSERT_EQ(0, ftruncate(fd, 0x3000));
+	ASSERT_EQ(0, fstat(fd, &st));
+	ASSERT_EQ(0, vmferry_ioas_alloc(iommufd, &arg.ioas_id));
+	for (unsigned int i = 0; i < 2; i++) {
+		maps[i].fd = fd;
+		ASSERT_EQ(0, vmferry_ioas_map(iommufd, arg.ioas_id, &maps[i]));
+	}
+	EXPECT_EQ(-EEXIST, vmferry_ioas_map(iommufd, arg.ioas_id, &maps[0]));
+	ASSERT_EQ(0, ioctl(iommufd, IOMMU_IOAS_GET_AREAS, &arg));
+	ASSERT_EQ(2, arg.num_areas);
+	for (unsigned int i = 0; i < 2; i++) {
+		EXPECT_EQ(maps[i].iova, areas[i].iova);
+		EXPECT_EQ(maps[i].length, areas[i].length);
+		EXPECT_EQ(maps[i].offset, areas[i].start);
+		EXPECT_EQ(st.st_ino, areas[i].ino);
+		EXPECT_EQ(IOMMU_IOAS_MAP_READABLE |
+			  (maps[i].read_only ? 0 : IOMMU_IOAS_MAP_WRITEABLE), areas[i].flags);
+	}
+	close(fd);
+	close(iommufd);
+}
+
 /* The last, for it jumps. */
 TEST(leave)
 {
@@ -173,6 +217,7 @@ TEST(arrive)
 	EXPECT_EQ(-EINVAL, vmferry_session_retrieve(NAME, 0));
 	EXPECT_EQ(VMFERRY_INCOMING, vmferry_session_direction(session));
 	EXPECT_EQ(-ENOENT, vmferry_session_retrieve_fd(session, TOKEN + 1));
+	EXPECT_EQ(-ENOENT, vmferry_session_retrieve_fd(session, (uint32_t)TOKEN));
 	fd = vmferry_session_retrieve_fd(session, TOKEN);
 	ASSERT_LE(0, fd);
 	EXPECT_TRUE(fcntl(fd, F_GETFD) & FD_CLOEXEC);
@@ -181,6 +226,8 @@ TEST(arrive)
 	EXPECT_EQ(-EINVAL, vmferry_session_preserve(session, fd, 5));
 	EXPECT_EQ(VMFERRY_INCOMING, vmferry_session_direction(session));
 	EXPECT_EQ(0, vmferry_session_finish(session));
+	/* Closing it would finish it as well. */
+	EXPECT_EQ(-ENOENT, vmferry_session_retrieve_fd(session, TOKEN));
 	close(session);
 	EXPECT_EQ(-ENOENT, vmferry_session_retrieve(NAME, 0));
 	close(fd);
