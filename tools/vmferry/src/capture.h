@@ -24,9 +24,6 @@ enum capture_flags {
 	CAPTURE_LOCAL = 1,	/* for this kernel only: nothing is preserved */
 };
 
-/* Why a virtual machine with some is refused, with -EOPNOTSUPP. */
-#define CAPTURE_NO_DEVICES "devices that are passed through cannot be captured yet"
-
 struct capture;
 
 /*

@@ -25,6 +25,7 @@
 #define HEADER_TYPE_MASK 0x7f
 #define CAPABILITIES 0x34
 #define CAP_PCIE 0x10
+#define INTERRUPT_PIN 0x3d
 #define CAP_MSIX 0x11
 #define TYPE_PCIE_TO_PCI 7
 #define TYPE_PCI_TO_PCIE 8
@@ -101,13 +102,13 @@ static size_t config_find_extended(const struct config *config, uint16_t id)
 	return 0;
 }
 
-int check_device_has_msix(const struct checks *checks, const char *bdf)
+int check_device_interrupts(const struct checks *checks, const char *bdf)
 {
 	struct config config;
 	int err = config_read(&checks->look, bdf, &config);
 
 	if (!err)
-		err = config_find(&config, CAP_MSIX) != 0;
+		err = config_find(&config, CAP_MSIX) || config_get(&config, INTERRUPT_PIN, 1);
 	free(config.data);
 	return err;
 }

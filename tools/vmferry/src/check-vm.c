@@ -415,18 +415,18 @@ static void check_accel(struct check_vm *c)
 		add(c, CHECK_OK, "vm.accel", NULL, c->tcg ? "without KVM, and without devices" :
 		    "it runs with KVM");
 	for (size_t n = 0; c->tcg && n < c->nr_bdfs; n++) {
-		int msix = check_device_has_msix(c->checks, c->bdfs[n]);
+		int interrupts = check_device_interrupts(c->checks, c->bdfs[n]);
 
-		if (msix < 0)
+		if (interrupts < 0)
 			add(c, CHECK_WARN, "vm.accel", "-accel kvm",
-			    "it runs without KVM: whether QEMU dies of the MSI-X of %s cannot be "
-			    "told: %s", c->bdfs[n], strerror(-msix));
-		else if (msix)
+			    "it runs without KVM: whether QEMU dies of the interrupts of %s cannot "
+			    "be told: %s", c->bdfs[n], strerror(-interrupts));
+		else if (interrupts)
 			add(c, CHECK_BLOCKED, "vm.accel", "-accel kvm",
-			    "it runs without KVM: QEMU dies when MSI-X of %s is passed on",
+			    "it runs without KVM: QEMU dies when the interrupts of %s are passed on",
 			    c->bdfs[n]);
 		else
-			add(c, CHECK_OK, "vm.accel", NULL, "without KVM, and %s has no MSI-X",
+			add(c, CHECK_OK, "vm.accel", NULL, "without KVM, and %s has no interrupts",
 			    c->bdfs[n]);
 	}
 }
@@ -815,8 +815,6 @@ void check_vm(struct checks *checks, struct vm *vm)
 	check_memory(&c);
 	check_accel(&c);
 	check_kinds(&c);
-	if (c.devices)
-		add(&c, CHECK_BLOCKED, "vm.devices", NULL, CAPTURE_NO_DEVICES);
 	check_drives(&c);
 	check_network(&c);
 	check_chardevs(&c);

@@ -58,7 +58,7 @@ void check_vm(struct checks *checks, struct vm *vm);
  */
 void check_device(struct checks *checks, const char *bdf, const char *const *bdfs, size_t nr);
 
-/* Has it MSI-X? 1, 0, or -EACCES if its configuration space cannot be read. */
-int check_device_has_msix(const struct checks *checks, const char *bdf);
+/* Has it MSI-X or a pin? 1, 0, or -EACCES if its configuration space cannot be read. */
+int check_device_interrupts(const struct checks *checks, const char *bdf);
 
 #endif /* VMFERRY_CHECK_H */

@@ -13,6 +13,8 @@ die() { echo "not ok $((n = ${n:-0} + 1)) $*"; cat /run/vmferry/*.log /tmp/log >
 vmferry() { /tests/vmferry --quiet "$@" >>/tmp/log 2>&1; }
 
 MEMORY=$((20 << 20))
+accel=tcg
+[ ! -e /dev/kvm ] || accel=kvm
 
 # What the guest has written at 0x7e00: how far it has counted, how often it has looked at
 # all of its memory, how many words were wrong; whether it has a network card, how many frames
@@ -36,6 +38,11 @@ goes_on() {
 	while [ "$(word 5 $(status))" = "$from" ]; do usleep 10000; done
 	[ "$(word 6 $(status)) $(word 7 $(status))" = "0 0" ]
 }
+# As vmt_mark() does: START, FINISHED.
+mark() {
+	printf "\\$(printf %o "$1")\\$(printf %o "$VMTEST_STAGE")" |
+		dd of=/sys/bus/pci/devices/0000:00:00.0/config bs=2 seek=30 conv=notrunc 2>/dev/null
+}
 # The bench sends the frames.
 ask() {
 	echo "#@ ask $*"
@@ -51,7 +58,7 @@ start() { # NAME UUID BDF...
 		devices="$devices -device vfio-pci,host=$bdf,iommufd=iommufd0"
 	done
 	# shellcheck disable=SC2086 # several words
-	qemu-system-x86_64 -name "$1" -uuid "$2" -accel tcg -nodefaults -net none -display none \
+	qemu-system-x86_64 -name "$1" -uuid "$2" -accel "$accel" -nodefaults -net none -display none \
 		-m $((MEMORY >> 20))M -object memory-backend-memfd,id=mem0,size=$MEMORY,share=on \
 		-machine q35,aux-ram-share=on,memory-backend=mem0 -kernel /tests/vmferry_guest \
 		-qmp "unix:/run/vmferry/$1.qmp,server=on,wait=off" $devices &
@@ -76,6 +83,7 @@ case $VMTEST_STAGE in
 	start guest 11111111-2222-3333-4444-555555555555 "$@"
 	while [ -z "$(status)" ] || [ "$(word 2 $(status))" = 0 ]; do usleep 10000; done
 	say "the guest counts"
+	mark 1
 	[ "$(word 4 $(status))" = 0 ] || ask stream start net0
 	vmferry rehearse guest && goes_on || die "rehearsed"
 	say "rehearsed, and it goes on"
@@ -130,6 +138,7 @@ case $VMTEST_STAGE in
 	echo "# frames received, missing, damaged: $(status | cut -d" " -f5-)"
 	[ "$(word 6 $(status)) $(word 7 $(status))" = "0 0" ] || die "no frame is lost"
 	say "no frame is lost"
+	mark 7
 	[ "$(word 3 $(status))" = 0 ] || die "its memory is as it was"
 	say "its memory is as it was"
 	;;
