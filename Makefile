@@ -71,6 +71,7 @@ shell: guest kernel ## an interactive shell in the VM, before and after a kexec
 	@scripts/vmtest shell
 
 check-vm: guest kernel kernel-debug kernel-stock kernel-mod ## KUnit and all VM tests
+	-@scripts/fetch-qemu
 	@scripts/vmtest run --all
 
 ##### Checks without a VM
