@@ -115,6 +115,17 @@ static int irq_index(int fd)
 	return err ? err : -1;
 }
 
+/*
+ * QEMU resets what cannot be reset by itself with its bus, also when it takes a device over,
+ * and if that fails it still takes its BARs away.
+ */
+static bool survives_qemu(int fd)
+{
+	struct vfio_device_info info = { .argsz = sizeof(info) };
+
+	return !ioctl(fd, VFIO_DEVICE_GET_INFO, &info) && info.flags & VFIO_DEVICE_FLAGS_RESET;
+}
+
 /* Where the guest has put a BAR, as the devices see it. 0: nowhere. */
 static uint64_t bar_address(int fd, unsigned int bar)
 {
@@ -158,6 +169,9 @@ static int add_device(const struct vm *vm, const struct vmferry_cpr *cpr,
 	err = device_bdf(fd, bdf, sizeof(bdf));
 	if (err)
 		return out_error(vm->name, err, "cannot tell which device %s is", vfio->name);
+	if (!survives_qemu(fd))
+		return out_error(vm->name, -EOPNOTSUPP, "%s cannot be reset by itself: a new QEMU "
+				 "would take its BARs away", bdf);
 	snprintf(directory, sizeof(directory), "/sys/bus/pci/devices/%s", bdf);
 	err = link_name(directory, "driver", driver, sizeof(driver));
 	if (!err)
