@@ -24,9 +24,12 @@ struct options {
 
 #define RUN_DIR "/run/vmferry"
 
-/* For each of the virtual machines in @names, one after the other: all get their turn. */
+/*
+ * For each of the virtual machines in @names, one after the other: all get their turn. The
+ * result is that of the first that fails; *@good is how many did not, and may be NULL.
+ */
 typedef int (*vm_fn)(struct vm *vm, const struct options *options, struct json_object *vms);
-int for_each_vm(const struct options *options, char **names, vm_fn fn);
+int for_each_vm(const struct options *options, char **names, vm_fn fn, unsigned int *good);
 
 /* vms.c */
 int verb_rehearse(const struct options *options, char **args);

@@ -50,17 +50,21 @@ static int with_vm(const struct options *options, const char *name, vm_fn fn,
 	return err;
 }
 
-int for_each_vm(const struct options *options, char **names, vm_fn fn)
+int for_each_vm(const struct options *options, char **names, vm_fn fn, unsigned int *good)
 {
 	struct json_object *vms = json_object_new_array();
+	unsigned int done = 0;
 	int result = 0;
 
 	for (; *names; names++) {
 		int err = with_vm(options, *names, fn, vms);
 
+		done += !err;
 		if (!result)
 			result = err;
 	}
+	if (good)
+		*good = done;
 	out_json("vms", vms);
 	return out_exit_code(result);
 }
@@ -120,7 +124,7 @@ static int rehearse(struct vm *vm, const struct options *options, struct json_ob
 
 int verb_rehearse(const struct options *options, char **args)
 {
-	return for_each_vm(options, args, rehearse);
+	return for_each_vm(options, args, rehearse, NULL);
 }
 
 static int save(struct vm *vm, const struct options *options, struct json_object *vms)
@@ -145,7 +149,7 @@ static int save(struct vm *vm, const struct options *options, struct json_object
 
 int verb_save(const struct options *options, char **args)
 {
-	return for_each_vm(options, args, save);
+	return for_each_vm(options, args, save, NULL);
 }
 
 static int undo(struct vm *vm, const struct options *options, struct json_object *vms)
@@ -184,13 +188,13 @@ int verb_abort(const struct options *options, char **args)
 	int err, code;
 
 	if (*args)
-		return for_each_vm(options, args, undo);
+		return for_each_vm(options, args, undo, NULL);
 	err = index_of_all(options->dir, &index);
 	names = err ? NULL : index_names(&index);
 	if (!names)
 		return out_exit_code(out_error(NULL, err ? err : -ENOMEM,
 					       "cannot tell what is saved"));
-	code = for_each_vm(options, names, undo);
+	code = for_each_vm(options, names, undo, NULL);
 	free(names);
 	index_free(&index);
 	return code;
@@ -247,6 +251,7 @@ static int with_index(const struct options *options, char **args, vm_fn fn)
 	struct options with = *options;
 	struct index index;
 	char **names;
+	unsigned int good;
 	int err, code;
 
 	err = index_retrieve(options->dir, &index);
@@ -256,7 +261,10 @@ static int with_index(const struct options *options, char **args, vm_fn fn)
 				     err);
 	with.index = &index;
 	names = *args ? NULL : index_names(&index);
-	code = for_each_vm(&with, names ? names : args, fn);
+	code = for_each_vm(&with, names ? names : args, fn, &good);
+	/* Something is lost, or is to be tried again; something is not. */
+	if (code != EXIT_OK && good)
+		code = EXIT_PARTIAL;
 	free(names);
 	index_free(&index);
 	return code;
@@ -345,5 +353,5 @@ static int show(struct vm *vm, const struct options *options, struct json_object
 
 int verb_show(const struct options *options, char **args)
 {
-	return for_each_vm(options, args, show);
+	return for_each_vm(options, args, show, NULL);
 }

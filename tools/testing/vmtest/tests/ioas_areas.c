@@ -695,6 +695,7 @@ TEST_F(args, end_of_memory)
 #define SLOTS	16
 #define STRIDE	(4 * PAGE)
 #define ROUNDS	1000
+#define ROUNDS_DEBUG	100	/* with KASAN, each takes many times as long */
 
 /* Two things that a slot may have; the even ones always have the first. */
 struct race {
@@ -737,6 +738,7 @@ static void *race_change(void *arg)
 TEST_F(areas, race)
 {
 	static const uint32_t rooms[] = { SLOTS, 1, 3, SLOTS + 1 };
+	unsigned int rounds = strcmp(vmt_param("flavour"), "debug") ? ROUNDS : ROUNDS_DEBUG;
 	unsigned int there[2] = {}, gone = 0, asked = 0;
 	struct race race = { .self = self, .attached = variant->attached };
 	pthread_t thread;
@@ -755,7 +757,7 @@ TEST_F(areas, race)
 	ASSERT_EQ(0, pthread_create(&thread, NULL, race_change, &race));
 
 	/* Go on until all that there is has been seen. */
-	while (asked < ROUNDS || !there[0] || !there[1] || !gone) {
+	while (asked < rounds || !there[0] || !there[1] || !gone) {
 		uint32_t room = rooms[asked++ % ARRAY_SIZE(rooms)], got = 0, nr;
 		unsigned int slot = 0;
 		uint64_t iova = 0;

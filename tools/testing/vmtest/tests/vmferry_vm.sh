@@ -35,6 +35,8 @@ mark() {
 		dd of=/sys/bus/pci/devices/0000:00:00.0/config bs=2 seek=30 conv=notrunc 2>/dev/null
 }
 start() { # NAME UUID BDF...
+	qemu=qemu-system-x86_64
+	[ "$1" = guest ] || qemu=/tmp/$1
 	devices=
 	[ $# = 2 ] || devices="-object iommufd,id=iommufd0"
 	for bdf in $(echo "$*" | cut -d" " -f3-); do
@@ -43,7 +45,7 @@ start() { # NAME UUID BDF...
 		devices="$devices -device vfio-pci,host=$bdf,iommufd=iommufd0"
 	done
 	# shellcheck disable=SC2086 # several words
-	qemu-system-x86_64 -name "$1" -uuid "$2" -accel tcg -nodefaults -net none -display none \
+	$qemu -name "$1" -uuid "$2" -accel tcg -nodefaults -net none -display none \
 		-m $((MEMORY >> 20))M -object memory-backend-memfd,id=mem0,size=$MEMORY,share=on \
 		-machine q35,aux-ram-share=on,memory-backend=mem0 -kernel /tests/vmferry_guest \
 		-qmp "unix:/run/vmferry/$1.qmp,server=on,wait=off" $devices &
@@ -53,7 +55,7 @@ next_cmdline() {
 }
 load() { vmferry load /boot/bzImage --initrd /sys/firmware/initrd --cmdline "$(next_cmdline)"; }
 update() {
-	vmferry update /boot/bzImage guest --initrd /sys/firmware/initrd \
+	vmferry update /boot/bzImage guest "$@" --initrd /sys/firmware/initrd \
 		--cmdline "$(next_cmdline) vmferry.count=$(count)"
 }
 
@@ -96,15 +98,25 @@ case $VMTEST_STAGE in
 	[ "$(pidof qemu-system-x86_64)" != "$before" ] && goes_on || die "and it goes on"
 	say "and it goes on"
 	kill $!
-	update
+	# One whose QEMU will not be there any more
+	cp /bin/qemu-system-x86_64 /tmp/other
+	start other 11111111-2222-3333-4444-666666666666
+	while [ ! -e other.qmp ]; do usleep 10000; done
+	update other
 	die "the kernel is replaced"
 	;;
 2)
-	echo 1..6
-	vmferry restore other && die "a name that is not there"
+	echo 1..8
+	vmferry restore nobody && die "a name that is not there"
 	say "a name that is not there"
-	vmferry restore && goes_on || die "restored"
-	say "restored, and it goes on"
+	vmferry restore
+	[ $? = 4 ] && goes_on || die "restored"
+	say "restored, and it goes on; another one is lost"
+	vmferry restore other
+	[ $? = 1 ] && vmferry show other || die "it can be tried again"
+	say "it can be tried again"
+	vmferry finish other || die "given up"
+	say "given up"
 	before=$(sed 's/.*vmferry.count=//' /proc/cmdline)
 	[ "$(count)" -gt "$before" ] || die "from where it was"
 	say "from where it was"
