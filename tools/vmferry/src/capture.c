@@ -88,18 +88,6 @@ static int add_time(struct vmferry_manifest *manifest, const char *name)
 
 /* ---- The migration that QEMU believes in ------------------------------------------------- */
 
-static struct json_object *channel(const char *type, const char *path)
-{
-	struct json_object *channel = json_object_new_object(), *addr = json_object_new_object();
-
-	json_object_object_add(addr, "transport", json_object_new_string("socket"));
-	json_object_object_add(addr, "type", json_object_new_string("unix"));
-	json_object_object_add(addr, "path", json_object_new_string(path));
-	json_object_object_add(channel, "channel-type", json_object_new_string(type));
-	json_object_object_add(channel, "addr", addr);
-	return channel;
-}
-
 /* Have QEMU tell about the migration. */
 static int set_events(struct vm *vm)
 {
@@ -147,8 +135,8 @@ static int start_migration(struct capture *capture)
 		return vm_qmp_error(vm, err, "it cannot be captured");
 	args = json_object_new_object();
 	channels = json_object_new_array();
-	json_object_array_add(channels, channel("main", capture->main_path));
-	json_object_array_add(channels, channel("cpr", capture->cpr_path));
+	json_object_array_add(channels, migration_channel("main", capture->main_path));
+	json_object_array_add(channels, migration_channel("cpr", capture->cpr_path));
 	json_object_object_add(args, "channels", channels);
 	qmp_drop_events(vm->qmp);
 	err = qmp_execute(vm->qmp, "migrate", args, NULL);

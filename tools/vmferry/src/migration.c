@@ -73,3 +73,15 @@ int migration_wait(struct qmp *qmp, int timeout_ms)
 			return ret;
 	}
 }
+
+struct json_object *migration_channel(const char *type, const char *path)
+{
+	struct json_object *channel = json_object_new_object(), *addr = json_object_new_object();
+
+	json_object_object_add(addr, "transport", json_object_new_string("socket"));
+	json_object_object_add(addr, "type", json_object_new_string("unix"));
+	json_object_object_add(addr, "path", json_object_new_string(path));
+	json_object_object_add(channel, "channel-type", json_object_new_string(type));
+	json_object_object_add(channel, "addr", addr);
+	return channel;
+}

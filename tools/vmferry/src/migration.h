@@ -27,4 +27,7 @@ int migration_is_active(struct qmp *qmp);
  */
 int migration_wait(struct qmp *qmp, int timeout_ms);
 
+/* A channel of a migration, "main" or "cpr", at a UNIX socket. To be put. */
+struct json_object *migration_channel(const char *type, const char *path);
+
 #endif /* VMFERRY_MIGRATION_H */

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "migration.h"
 #include "util.h"
 
 /* QEMU takes -name and --name. */
@@ -23,13 +24,8 @@ static bool is_option(const char *arg, const char *name)
 
 static void add_incoming(struct json_object *argv, const char *type, const char *path)
 {
-	struct json_object *channel = json_object_new_object(), *addr = json_object_new_object();
+	struct json_object *channel = migration_channel(type, path);
 
-	json_object_object_add(addr, "transport", json_object_new_string("socket"));
-	json_object_object_add(addr, "type", json_object_new_string("unix"));
-	json_object_object_add(addr, "path", json_object_new_string(path));
-	json_object_object_add(channel, "channel-type", json_object_new_string(type));
-	json_object_object_add(channel, "addr", addr);
 	json_object_array_add(argv, json_object_new_string("-incoming"));
 	json_object_array_add(argv, json_object_new_string(
 		json_object_to_json_string_ext(channel, JSON_C_TO_STRING_PLAIN)));

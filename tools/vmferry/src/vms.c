@@ -100,15 +100,20 @@ static struct json_object *figures_json(const struct vm *vm,
 	return object;
 }
 
+static int begin(struct vm *vm, const struct options *options, struct capture **capture)
+{
+	int err = connect_vm(vm);
+
+	return err ? err : capture_begin(vm, options->local ? CAPTURE_LOCAL : 0, capture);
+}
+
 static int rehearse(struct vm *vm, const struct options *options, struct json_object *vms)
 {
 	struct capture_figures figures;
 	struct capture *capture;
 	int err;
 
-	err = connect_vm(vm);
-	if (!err)
-		err = capture_begin(vm, options->local ? CAPTURE_LOCAL : 0, &capture);
+	err = begin(vm, options, &capture);
 	if (err)
 		return err;
 	capture_figures(capture, &figures);
@@ -133,9 +138,7 @@ static int save(struct vm *vm, const struct options *options, struct json_object
 	struct capture *capture;
 	int err;
 
-	err = connect_vm(vm);
-	if (!err)
-		err = capture_begin(vm, options->local ? CAPTURE_LOCAL : 0, &capture);
+	err = begin(vm, options, &capture);
 	if (!err)
 		err = capture_finish(capture, &figures);
 	if (err)
