@@ -304,6 +304,41 @@ static void check_slot(struct checks *checks, const char *bdf, const char *const
 	free(names);
 }
 
+/* Is a word among those of a line? */
+static bool has_word(const char *line, const char *word)
+{
+	size_t len = strlen(word);
+
+	for (const char *pos = line; (pos = strstr(pos, word)); pos += len)
+		if ((pos == line || pos[-1] == ' ') && (!pos[len] || pos[len] == ' '))
+			return true;
+	return false;
+}
+
+/*
+ * A new QEMU resets, with its bus, what has no reset of its own or only that by its power
+ * state, and turns it off before.
+ */
+static void check_reset(struct checks *checks, const char *bdf)
+{
+	static const char id[] = "device.reset", fix[] = "do not pass it through";
+	char *methods = look_read(&checks->look, NULL, DEVICES "/%s/reset_method", bdf);
+
+	if (!methods && errno != ENOENT)
+		add(checks, CHECK_WARN, id, bdf, NULL, "how it can be reset cannot be told: %s",
+		    strerror(errno));
+	else if (!methods || !*methods)
+		add(checks, CHECK_BLOCKED, id, bdf, fix, "it cannot be reset by itself, and a new "
+		    "QEMU would turn it off");
+	else if (has_word(methods, "pm") && !has_word(methods, "flr") &&
+		 !has_word(methods, "af_flr"))
+		add(checks, CHECK_BLOCKED, id, bdf, fix, "it has no function level reset, and a "
+		    "new QEMU would turn it off");
+	else
+		add(checks, CHECK_OK, id, bdf, NULL, "a new QEMU leaves it alone");
+	free(methods);
+}
+
 /* Of a line "0x... 0x... direct", the last word begins so for both kinds of RMRR. */
 static bool has_direct_region(const char *regions)
 {
@@ -443,5 +478,6 @@ void check_device(struct checks *checks, const char *bdf, const char *const *bdf
 	check_power(checks, bdf, bdf, "it");
 	check_bridges(checks, bdf);
 	check_slot(checks, bdf, bdfs, nr);
+	check_reset(checks, bdf);
 	check_group(checks, bdf);
 }

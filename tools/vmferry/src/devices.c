@@ -86,6 +86,37 @@ static int config_read(int fd, uint64_t base, unsigned int pos, void *value, siz
 	return got < 0 ? -errno : (size_t)got == size ? 0 : -EIO;
 }
 
+/* A capability's place in the config space, 0 if it is not there. */
+static int find_capability(int fd, uint64_t base, uint8_t wanted, uint8_t *found)
+{
+	uint8_t pos, id;
+	int err = config_read(fd, base, PCI_CAPABILITY_LIST, &pos, 1);
+
+	*found = 0;
+	/* No more than fit there, lest they go in circles. */
+	for (unsigned int n = 0; !err && pos && n < 48; n++) {
+		err = config_read(fd, base, pos, &id, 1);
+		if (!err && id == wanted) {
+			*found = pos;
+			return 0;
+		}
+		if (!err)
+			err = config_read(fd, base, pos + 1, &pos, 1);
+	}
+	return err;
+}
+
+/* A register of a capability, 0 if that is not there. */
+static int read_capability(int fd, uint64_t base, uint8_t id, unsigned int offset, void *value,
+			   size_t size)
+{
+	uint8_t pos;
+	int err = find_capability(fd, base, id, &pos);
+
+	memset(value, 0, size);
+	return err || !pos ? err : config_read(fd, base, pos + offset, value, size);
+}
+
 /*
  * Which interrupts are on, as the guest has set them up: MSI-X, MSI, or -1 for neither. The
  * virtual config space tells, which is the guest's.
@@ -93,37 +124,51 @@ static int config_read(int fd, uint64_t base, unsigned int pos, void *value, siz
 static int irq_index(int fd)
 {
 	uint64_t base = 0;
-	uint8_t pos, id;
+	uint16_t msix, msi;
 	int err = config_offset(fd, &base);
 
 	if (!err)
-		err = config_read(fd, base, PCI_CAPABILITY_LIST, &pos, 1);
-	/* No more than fit there, lest they go in circles. */
-	for (unsigned int n = 0; !err && pos && n < 48; n++) {
-		uint16_t flags;
-
-		err = config_read(fd, base, pos, &id, 1);
-		if (!err)
-			err = config_read(fd, base, pos + 2, &flags, 2);
-		if (!err && id == PCI_CAP_ID_MSIX && le16toh(flags) & PCI_MSIX_FLAGS_ENABLE)
-			return VFIO_PCI_MSIX_IRQ_INDEX;
-		if (!err && id == PCI_CAP_ID_MSI && le16toh(flags) & PCI_MSI_FLAGS_ENABLE)
-			return VFIO_PCI_MSI_IRQ_INDEX;
-		if (!err)
-			err = config_read(fd, base, pos + 1, &pos, 1);
-	}
-	return err ? err : -1;
+		err = read_capability(fd, base, PCI_CAP_ID_MSIX, PCI_MSIX_FLAGS, &msix, sizeof(msix));
+	if (!err)
+		err = read_capability(fd, base, PCI_CAP_ID_MSI, PCI_MSI_FLAGS, &msi, sizeof(msi));
+	if (err)
+		return err;
+	return le16toh(msix) & PCI_MSIX_FLAGS_ENABLE ? VFIO_PCI_MSIX_IRQ_INDEX :
+	       le16toh(msi) & PCI_MSI_FLAGS_ENABLE ? VFIO_PCI_MSI_IRQ_INDEX : -1;
 }
 
 /*
- * QEMU resets what cannot be reset by itself with its bus, also when it takes a device over,
- * and if that fails it still takes its BARs away.
+ * Does QEMU leave it alone when it takes it over? What it thinks needs it, it resets with the
+ * bus, in the midst of a migration as well, and before that it turns off its memory and bus
+ * mastering. That is a device that cannot be reset by itself, and one that only a change of
+ * its power state resets.
  */
-static bool survives_qemu(int fd)
+static int survives_qemu(int fd)
 {
 	struct vfio_device_info info = { .argsz = sizeof(info) };
+	uint8_t af, pm;
+	uint32_t exp;
+	uint16_t state;
+	uint64_t base = 0;
+	int err;
 
-	return !ioctl(fd, VFIO_DEVICE_GET_INFO, &info) && info.flags & VFIO_DEVICE_FLAGS_RESET;
+	if (ioctl(fd, VFIO_DEVICE_GET_INFO, &info))
+		return -errno;
+	if (!(info.flags & VFIO_DEVICE_FLAGS_RESET))
+		return 0;
+	err = config_offset(fd, &base);
+	if (!err)
+		err = read_capability(fd, base, PCI_CAP_ID_EXP, PCI_EXP_DEVCAP, &exp, sizeof(exp));
+	if (!err)
+		err = read_capability(fd, base, PCI_CAP_ID_AF, PCI_AF_CAP, &af, sizeof(af));
+	if (!err)
+		err = find_capability(fd, base, PCI_CAP_ID_PM, &pm);
+	if (!err)
+		err = read_capability(fd, base, PCI_CAP_ID_PM, PCI_PM_CTRL, &state, sizeof(state));
+	if (err)
+		return err;
+	return le32toh(exp) & PCI_EXP_DEVCAP_FLR || (af & PCI_AF_CAP_TP && af & PCI_AF_CAP_FLR) ||
+	       !pm || le16toh(state) & PCI_PM_CTRL_NO_SOFT_RESET;
 }
 
 /* Where the guest has put a BAR, as the devices see it. 0: nowhere. */
@@ -169,9 +214,12 @@ static int add_device(const struct vm *vm, const struct vmferry_cpr *cpr,
 	err = device_bdf(fd, bdf, sizeof(bdf));
 	if (err)
 		return out_error(vm->name, err, "cannot tell which device %s is", vfio->name);
-	if (!survives_qemu(fd))
-		return out_error(vm->name, -EOPNOTSUPP, "%s cannot be reset by itself: a new QEMU "
-				 "would take its BARs away", bdf);
+	err = survives_qemu(fd);
+	if (err < 0)
+		return out_error(vm->name, err, "cannot tell how %s is reset", bdf);
+	if (!err)
+		return out_error(vm->name, -EOPNOTSUPP, "%s cannot be reset by itself (FLR): a new "
+				 "QEMU would turn it off", bdf);
 	snprintf(directory, sizeof(directory), "/sys/bus/pci/devices/%s", bdf);
 	err = link_name(directory, "driver", driver, sizeof(driver));
 	if (!err)
