@@ -627,4 +627,135 @@ TEST(made_from_nothing)
 	vmferry_cpr_free(cpr);
 }
 
+/* ---- What QEMU has really sent ------------------------------------------------------- */
+
+FIXTURE(recorded) {
+	struct stream s;
+	int file;
+	unsigned int open;
+};
+
+FIXTURE_VARIANT(recorded) {
+	const char *path;
+	unsigned int files;		/* in it */
+	const char *names[4];		/* some of them, of which there is a number 0 */
+	const char *devices[3];
+};
+
+/* Debian has no QEMU 10.1 or 10.2 any more. */
+FIXTURE_VARIANT_ADD(recorded, qemu_10_0) {
+	.path = FIXTURES "/cpr/qemu-10.0.hex",
+	.files = 6,
+	.names = { "mem0", "pc.bios", "/rom@etc/acpi/tables" },
+	.devices = {},
+};
+
+FIXTURE_VARIANT_ADD(recorded, qemu_11_1) {
+	.path = FIXTURES "/cpr/qemu-11.1.hex",
+	.files = 23,
+	.names = { "mem0", "iommufd0", "0000:02:00.0_kvm_interrupt", "0000:01:00.0_req_notifier" },
+	.devices = { "0000:02:00.0", "0000:01:00.0" },
+};
+
+/* Hexadecimal; a + is before a byte that came with a file. Lines with # are comments. */
+static void read_recorded(struct stream *s, const char *path, int file)
+{
+	FILE *in = fopen(path, "re");
+	char line[256];
+
+	while (in && fgets(line, sizeof(line), in)) {
+		for (const char *pos = line; *line != '#' && *pos > ' '; pos += 2) {
+			bool with_file = *pos == '+';
+			unsigned int byte;
+
+			pos += with_file;
+			if (sscanf(pos, "%2x", &byte) != 1)
+				abort();
+			add_u8(s, byte);
+			if (with_file)
+				s->fds[s->len - 1] = file;
+		}
+	}
+	if (!in)
+		abort();
+	fclose(in);
+}
+
+FIXTURE_SETUP(recorded)
+{
+	self->file = memfd("file");
+	read_recorded(&self->s, variant->path, self->file);
+	self->open = open_files();
+}
+
+FIXTURE_TEARDOWN(recorded)
+{
+	EXPECT_EQ(self->open, open_files());
+	close(self->file);
+}
+
+TEST_F(recorded, is_read)
+{
+	struct vmferry_cpr_vfio vfio;
+	struct vmferry_cpr *cpr;
+	size_t devices = 0;
+
+	ASSERT_EQ(0, receive(&self->s, self->s.len, &cpr));
+	EXPECT_EQ(variant->files, vmferry_cpr_nr_fds(cpr));
+	for (size_t n = 0; n < 4 && variant->names[n]; n++)
+		EXPECT_TRUE(same_file(self->file,
+				      vmferry_cpr_find_fd(cpr, variant->names[n], 0)));
+	for (; variant->devices[devices]; devices++) {
+		ASSERT_EQ(0, vmferry_cpr_get_vfio(cpr, devices, &vfio));
+		EXPECT_STREQ(variant->devices[devices], vfio.name);
+		EXPECT_NE(0, vfio.devid);
+		EXPECT_NE(0, vfio.ioas_id);
+	}
+	EXPECT_EQ(devices, vmferry_cpr_nr_vfio(cpr));
+	vmferry_cpr_free(cpr);
+}
+
+/* Byte for byte: what QEMU reads from us is what QEMU would have sent. */
+TEST_F(recorded, is_written)
+{
+	struct vmferry_cpr *cpr;
+	uint8_t bytes[sizeof(self->s.bytes)];
+	size_t len = 0;
+	ssize_t got;
+	int socks[2];
+
+	ASSERT_EQ(0, receive(&self->s, self->s.len, &cpr));
+	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, socks));
+	ASSERT_EQ(0, vmferry_cpr_send(socks[0], cpr));
+	close(socks[0]);
+	/* Files that are not asked for are closed. */
+	while ((got = read(socks[1], bytes + len, sizeof(bytes) - len)) > 0)
+		len += got;
+	close(socks[1]);
+	vmferry_cpr_free(cpr);
+	ASSERT_EQ(self->s.len, len);
+	EXPECT_EQ(0, memcmp(bytes, self->s.bytes, len));
+}
+
+/* All of it is needed, but for the devices, which QEMU 10.0 does not have. */
+TEST_F(recorded, is_cut)
+{
+	size_t whole = 0;
+
+	for (size_t len = 0; len < self->s.len; len++) {
+		struct vmferry_cpr *cpr;
+		int ret = receive(&self->s, len, &cpr);
+
+		if (ret) {
+			EXPECT_EQ(-ENODATA, ret);
+			continue;
+		}
+		EXPECT_EQ(variant->files, vmferry_cpr_nr_fds(cpr));
+		EXPECT_EQ(0, vmferry_cpr_nr_vfio(cpr));
+		vmferry_cpr_free(cpr);
+		whole++;
+	}
+	EXPECT_EQ(variant->devices[0] ? 1 : 0, whole);
+}
+
 TEST_HARNESS_MAIN
