@@ -75,7 +75,7 @@ case $VMTEST_STAGE in
 1)
 	methods=$(cat "/sys/bus/pci/devices/$1/reset_method")
 	case " $methods " in
-	*" flr "*) echo 1..4 ;;
+	*" flr "*) echo 1..6 ;;
 	*) echo 1..3 ;;
 	esac
 	start "$@"
@@ -102,6 +102,15 @@ case $VMTEST_STAGE in
 	say "it can be updated"
 	vmferry rehearse guest && goes_on || die "rehearsed, and it goes on"
 	say "rehearsed, and it goes on"
+	vmferry save guest && vmferry abort guest && goes_on || die "saved and aborted, and it goes on"
+	say "saved and aborted, and it goes on"
+	mkfifo /tmp/said
+	/tests/refuse >/tmp/said &
+	read -r word </tmp/said
+	update
+	[ $? = 1 ] && [ "$word" = ready ] && goes_on || die "refused by the kernel, and it goes on"
+	say "refused by the kernel, and it goes on"
+	kill $!
 	update
 	die "the kernel is replaced"
 	;;
