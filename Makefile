@@ -71,7 +71,8 @@ shell: guest kernel ## an interactive shell in the VM, before and after a kexec
 	@scripts/vmtest shell
 
 check-vm: guest kernel kernel-debug kernel-stock kernel-mod ## KUnit and all VM tests
-	-@scripts/fetch-qemu
+	-@scripts/fetch-sid qemu
+	-@scripts/fetch-sid systemd
 	@scripts/vmtest run --all
 
 ##### Checks without a VM
