@@ -25,6 +25,8 @@
 #define LUO_TIMEOUT_MS 5000
 /* Not the name of a virtual machine, which does not begin with a dot. */
 #define KEEPER ".index.keep"
+#define LOCK ".index.lock"
+
 
 void index_free(struct index *index)
 {
@@ -288,13 +290,36 @@ static int read_parked(struct keep *keep, struct index *index)
 	return err;
 }
 
+/*
+ * Virtual machines are restored at the same time, but of the list there is one. To be closed,
+ * or negative.
+ */
+static int lock_list(const char *dir)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	CLEANUP_CLOSE int fd = -1;
+	char *path;
+
+	if (asprintf(&path, "%s/" LOCK, dir) < 0)
+		return out_error(NULL, -ENOMEM, "cannot lock the list of what has arrived");
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	free(path);
+	while (fd >= 0 && fcntl(fd, F_SETLKW, &lock))
+		if (errno != EINTR)
+			close_quietly(take_fd(&fd));
+	return fd < 0 ? out_error(NULL, -errno, "cannot lock the list of what has arrived") :
+			take_fd(&fd);
+}
+
 int index_retrieve(const char *dir, struct index *index)
 {
-	CLEANUP_CLOSE int session = -1;
+	CLEANUP_CLOSE int session = -1, lock = lock_list(dir);
 	struct keep *keep;
 	int err;
 
 	*index = (struct index){};
+	if (lock < 0)
+		return lock;
 	err = find_keeper(dir, true, &keep);
 	if (err)
 		return out_error(NULL, err, "cannot start a keeper in %s", dir);
@@ -334,12 +359,14 @@ int index_of_parked(const char *dir, struct index *index)
 
 int index_done(const char *dir, const char *name)
 {
-	CLEANUP_CLOSE int session = -1;
+	CLEANUP_CLOSE int session = -1, lock = lock_list(dir);
 	char label[KEEP_LABEL_MAX + 1];
 	struct index index = {};
 	struct keep *keep;
 	int err;
 
+	if (lock < 0)
+		return lock;
 	err = find_keeper(dir, false, &keep);
 	if (err)
 		return out_error(name, err, "it is no longer listed");

@@ -407,5 +407,9 @@ int keep_start(const char *path, struct keep **keep)
 	}
 	while (waitpid(pid, &err, 0) < 0 && errno == EINTR)
 		;
-	return err ? -EAGAIN : keep_find(path, keep);
+	if (err)
+		return -EAGAIN;
+	/* If it should be told to end by another one now, then nobody is there, not even us. */
+	close_quietly(take_fd(&listener));
+	return keep_find(path, keep);
 }
