@@ -275,6 +275,7 @@ static int preserve_files(struct capture *capture)
 int capture_begin(struct vm *vm, unsigned int flags, struct capture **capture)
 {
 	struct capture *new = calloc(1, sizeof(*new));
+	CLEANUP_CLOSE int cgroup = process_keeper_cgroup(vm);
 	char *path = vm_path(vm, "keep");
 	uint64_t start = now_ns();
 	int err;
@@ -288,7 +289,7 @@ int capture_begin(struct vm *vm, unsigned int flags, struct capture **capture)
 	new->flags = flags;
 	new->session = new->stream = -1;
 	new->cpr_listener = new->main_listener = new->cpr_sock = -1;
-	err = keep_start(path, &new->keep);
+	err = keep_start(path, cgroup, &new->keep);
 	if (err)
 		out_error(vm->name, err, "cannot start its keeper at %s", path);
 	free(path);

@@ -236,7 +236,7 @@ static int find_keeper(const char *dir, bool start, struct keep **keep)
 
 	if (asprintf(&path, "%s/" KEEPER, dir) < 0)
 		return -ENOMEM;
-	err = start ? keep_start(path, keep) : keep_find(path, keep);
+	err = start ? keep_start(path, -1, keep) : keep_find(path, keep);
 	free(path);
 	return err;
 }

@@ -384,7 +384,7 @@ int keep_find(const char *path, struct keep **keep)
 	return 0;
 }
 
-int keep_start(const char *path, struct keep **keep)
+int keep_start(const char *path, int cgroup_fd, struct keep **keep)
 {
 	CLEANUP_CLOSE int listener = -1;
 	int err = keep_find(path, keep);
@@ -400,6 +400,8 @@ int keep_start(const char *path, struct keep **keep)
 	if (pid < 0)
 		return -errno;
 	if (!pid) {
+		if (cgroup_fd >= 0 && write(cgroup_fd, "0", 1) != 1)
+			_exit(1);
 		pid = fork();
 		if (pid)
 			_exit(pid < 0);

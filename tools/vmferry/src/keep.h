@@ -17,9 +17,10 @@ struct keep;
 
 /*
  * Start a keeper, or find the one that is there: its socket is at @path. *@keep is to be
- * freed with keep_free(), which leaves the keeper be.
+ * freed with keep_free(), which leaves the keeper be. A new one is in the control group of
+ * which @cgroup_fd is cgroup.procs, or where the caller is if that is negative.
  */
-int keep_start(const char *path, struct keep **keep);
+int keep_start(const char *path, int cgroup_fd, struct keep **keep);
 
 /* Find a keeper. -ENOENT if there is none. */
 int keep_find(const char *path, struct keep **keep);

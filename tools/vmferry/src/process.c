@@ -81,6 +81,15 @@ static int open_cgroup(const struct vm *vm, const char *cgroup)
 	return fd;
 }
 
+int process_keeper_cgroup(const struct vm *vm)
+{
+	for (size_t n = 0; n < json_object_array_length(vm->environ); n++)
+		if (!strcmp(json_object_get_string(json_object_array_get_idx(vm->environ, n)),
+			    "VMFERRY_KEEPER=cgroup"))
+			return open_cgroup(vm, vm->cgroup);
+	return -1;
+}
+
 struct process_cgroup process_enter_cgroup(const struct vm *vm,
 					   const struct vmferry_manifest *manifest)
 {

@@ -24,6 +24,12 @@ struct process_cgroup process_enter_cgroup(const struct vm *vm,
 void process_leave_cgroup(struct process_cgroup *cgroup);
 
 /*
+ * cgroup.procs of the control group for its keeper, if that is to be the one of its QEMU: then
+ * that says VMFERRY_KEEPER=cgroup in its environment. Otherwise negative.
+ */
+int process_keeper_cgroup(const struct vm *vm);
+
+/*
  * Start a QEMU that waits for the virtual machine of a manifest, at two sockets. Its
  * monitor is where it was, and that goes to @vm; its pidfd goes to @keep. Says what failed.
  * Returns the pidfd.

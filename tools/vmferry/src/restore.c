@@ -23,7 +23,7 @@
 static int park_session(struct vm *vm, const char *name, struct keep **keep)
 {
 	char *path = vm_path(vm, "keep");
-	int err = path ? keep_start(path, keep) : -ENOMEM, session;
+	int err = path ? keep_start(path, -1, keep) : -ENOMEM, session;
 
 	free(path);
 	if (err)
