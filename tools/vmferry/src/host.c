@@ -197,7 +197,7 @@ int verb_kexec(const struct options *options, char **args)
 
 	if (!is_loaded())
 		return out_exit_code(out_error(NULL, -ENOENT, "no kernel is loaded"));
-	err = index_of_saved(options->dir, &index);
+	err = index_of_saved(options->dir, false, &index);
 	if (err)
 		return out_exit_code(err);
 	if (!index.nr && !options->force) {
@@ -205,7 +205,10 @@ int verb_kexec(const struct options *options, char **args)
 		return out_exit_code(out_error(NULL, -ENOENT, "nothing is saved, and --force is not "
 					       "given"));
 	}
-	err = session = index_preserve(&index);
+	/* It may be left to another one to jump, and now we do. */
+	err = index_unleave(options->dir);
+	if (err >= 0)
+		err = session = index_preserve(&index);
 	if (session >= 0) {
 		out_step(NULL, "%zu saved, the kernel is replaced now", index.nr);
 		sync();

@@ -9,12 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "keep.h"
 #include "out.h"
 #include "qmp.h"
+#include "sock.h"
 #include "util.h"
 #include "vm.h"
 #include "vmferry.h"
@@ -26,7 +28,8 @@
 /* Not the name of a virtual machine, which does not begin with a dot. */
 #define KEEPER ".index.keep"
 #define LOCK ".index.lock"
-
+/* Of the one for the next kernel. That of the kernel before may be here as well. */
+#define NEXT_KEEPER ".next.keep"
 
 void index_free(struct index *index)
 {
@@ -54,9 +57,27 @@ static int add(struct index *index, const char *name, const char *session)
 	return 0;
 }
 
-int index_of_all(const char *dir, struct index *index)
+static int keeper_answers(const char *path)
 {
-	static const char suffix[] = ".keep";
+	struct keep *keep;
+	int err = keep_find(path, &keep);
+
+	if (!err)
+		keep_free(keep);
+	return err;
+}
+
+static int monitor_answers(const char *path)
+{
+	CLEANUP_CLOSE int sock = connect_unix(path, SOCK_STREAM);
+
+	return sock == -ECONNREFUSED ? -ENOENT : sock < 0 ? sock : 0;
+}
+
+/* Those in @dir with this suffix that @answers, which returns -ENOENT if nobody is there. */
+static int index_of(const char *dir, const char *suffix, int (*answers)(const char *path),
+		    struct index *index)
+{
 	struct dirent *entry;
 	DIR *stream = opendir(dir);
 	int err = 0;
@@ -65,8 +86,7 @@ int index_of_all(const char *dir, struct index *index)
 	if (!stream)
 		return errno == ENOENT ? 0 : -errno;
 	while (!err && (entry = readdir(stream))) {
-		size_t len = strlen(entry->d_name), cut = sizeof(suffix) - 1;
-		struct keep *keep;
+		size_t len = strlen(entry->d_name), cut = strlen(suffix);
 		char *path;
 
 		if (entry->d_name[0] == '.' || len <= cut ||
@@ -76,14 +96,13 @@ int index_of_all(const char *dir, struct index *index)
 			err = -ENOMEM;
 			break;
 		}
-		err = keep_find(path, &keep);
+		err = answers(path);
 		free(path);
 		if (err == -ENOENT) {
 			err = 0;
 			continue;
 		}
 		if (!err) {
-			keep_free(keep);
 			entry->d_name[len - cut] = 0;
 			err = add(index, entry->d_name, "");
 		}
@@ -92,6 +111,16 @@ int index_of_all(const char *dir, struct index *index)
 	if (err)
 		index_free(index);
 	return err;
+}
+
+int index_of_all(const char *dir, struct index *index)
+{
+	return index_of(dir, ".keep", keeper_answers, index);
+}
+
+int index_of_running(const char *dir, struct index *index)
+{
+	return index_of(dir, ".qmp", monitor_answers, index);
 }
 
 /* Its session's name, if it has all that the next kernel needs. */
@@ -125,24 +154,24 @@ static int saved_session(const char *dir, const char *name, char *session_name)
 	return err ? out_error(name, err, "cannot tell what its session is") : 0;
 }
 
-int index_of_saved(const char *dir, struct index *index)
+int index_of_saved(const char *dir, bool some, struct index *index)
 {
-	int err = index_of_all(dir, index);
+	struct index all;
+	int err = index_of_all(dir, &all);
 
+	*index = (struct index){};
 	if (err)
 		return out_error(NULL, err, "cannot tell what is saved");
-	for (size_t n = 0; !err && n < index->nr; n++) {
-		char name[VMFERRY_SESSION_NAME_MAX + 1], *session;
+	for (size_t n = 0; !err && n < all.nr; n++) {
+		char session[VMFERRY_SESSION_NAME_MAX + 1];
 
-		err = saved_session(dir, index->entries[n].name, name);
-		session = err ? NULL : strdup(name);
-		if (session) {
-			free(index->entries[n].session);
-			index->entries[n].session = session;
-		} else if (!err) {
-			err = -ENOMEM;
-		}
+		err = saved_session(dir, all.entries[n].name, session);
+		if (!err)
+			err = add(index, all.entries[n].name, session);
+		else if (some)
+			err = 0;
 	}
+	index_free(&all);
 	if (err)
 		index_free(index);
 	return err;
@@ -229,16 +258,56 @@ int index_preserve(const struct index *index)
 		     take_fd(&session);
 }
 
-static int find_keeper(const char *dir, bool start, struct keep **keep)
+static int find_named(const char *dir, const char *name, bool start, struct keep **keep)
 {
 	char *path;
 	int err;
 
-	if (asprintf(&path, "%s/" KEEPER, dir) < 0)
+	if (asprintf(&path, "%s/%s", dir, name) < 0)
 		return -ENOMEM;
 	err = start ? keep_start(path, -1, keep) : keep_find(path, keep);
 	free(path);
 	return err;
+}
+
+static int find_keeper(const char *dir, bool start, struct keep **keep)
+{
+	return find_named(dir, KEEPER, start, keep);
+}
+
+int index_unleave(const char *dir)
+{
+	struct keep *keep;
+	int err = find_named(dir, NEXT_KEEPER, false, &keep);
+
+	if (err == -ENOENT)
+		return 0;
+	if (!err) {
+		err = keep_end(keep);
+		keep_free(keep);
+	}
+	return err ? out_error(NULL, err, "cannot withdraw the list of what is saved") : 1;
+}
+
+int index_leave(const char *dir, const struct index *index)
+{
+	CLEANUP_CLOSE int session = -1;
+	struct keep *keep;
+	int err = index_unleave(dir);
+
+	if (err < 0)
+		return err;
+	err = session = index_preserve(index);
+	if (session < 0)
+		return err;
+	err = find_named(dir, NEXT_KEEPER, true, &keep);
+	if (!err) {
+		err = keep_put(keep, "session", session);
+		if (err)
+			keep_end(keep);
+		keep_free(keep);
+	}
+	return err ? out_error(NULL, err, "no keeper for the list of what is saved") : 0;
 }
 
 /* Those that are done with have a mark at the keeper, any file. */

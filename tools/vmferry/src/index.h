@@ -23,14 +23,26 @@ void index_free(struct index *index);
 /* The virtual machines that have keepers in the run directory. Their session is "". */
 int index_of_all(const char *dir, struct index *index);
 
+/* Those that have a QEMU whose monitor is there. */
+int index_of_running(const char *dir, struct index *index);
+
 /*
  * The same, but they have to be saved, all of them: whatever is not would be lost with this
- * kernel. Says what failed.
+ * kernel. With @some, those that are not are left out. Says what failed.
  */
-int index_of_saved(const char *dir, struct index *index);
+int index_of_saved(const char *dir, bool some, struct index *index);
 
 /* Preserve it for the next kernel. Returns the session. Says what failed. */
 int index_preserve(const struct index *index);
+
+/*
+ * The same, but the session lies with a keeper in @dir, in the place of one that does already:
+ * for a jump that is not ours.
+ */
+int index_leave(const char *dir, const struct index *index);
+
+/* Undo that. Returns 1 if there was one, 0 if not. Says what failed. */
+int index_unleave(const char *dir);
 
 /*
  * The one of the kernel before, without those that are done with. As long as it is needed it

@@ -20,9 +20,12 @@ static const char usage_text[] =
 	"  rehearse VM...        capture it while it runs, preserve it, and undo that\n"
 	"  load KERNEL           load the kernel to jump to\n"
 	"  save VM...            stop it and preserve it for that kernel\n"
+	"  leave [VM...]         save, for a kexec that others do\n"
 	"  kexec                 jump, with all that is saved\n"
 	"  update KERNEL VM...   load, save and kexec\n"
+	"  arrived               in the new kernel: the names of what was saved\n"
 	"  restore [VM...]       in the new kernel: what was saved runs again\n"
+	"  start VM COMMAND      it runs again if it was saved; otherwise, COMMAND starts it\n"
 	"  abort [VM...]         in the old kernel: what was saved runs again\n"
 	"  finish VM...          give up what cannot be restored\n"
 	"  show VM...            what is in the manifest of one that is saved\n"
@@ -52,9 +55,12 @@ static const struct verb {
 	{ "rehearse", verb_rehearse, 1, -1 },
 	{ "load", verb_load, 1, 1 },
 	{ "save", verb_save, 1, -1 },
+	{ "leave", verb_leave, 0, -1 },
 	{ "kexec", verb_kexec, 0, 0 },
 	{ "update", verb_update, 2, -1 },
+	{ "arrived", verb_arrived, 0, 0 },
 	{ "restore", verb_restore, 0, -1 },
+	{ "start", verb_start, 2, 2 },
 	{ "abort", verb_abort, 0, -1 },
 	{ "finish", verb_finish, 1, -1 },
 	{ "show", verb_show, 1, -1 },

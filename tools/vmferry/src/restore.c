@@ -50,6 +50,16 @@ static int park_session(struct vm *vm, const char *name, struct keep **keep)
 	return session;
 }
 
+int restore_park(struct vm *vm, const char *name)
+{
+	CLEANUP_CLOSE int session = -1;
+	struct keep *keep = NULL;
+
+	session = park_session(vm, name, &keep);
+	keep_free(keep);
+	return session < 0 ? session : 0;
+}
+
 /* Retrieve a file and give it to the keeper. Returns 0. */
 static int retrieve(struct keep *keep, int session, uint64_t token, const char *label)
 {

@@ -5,6 +5,12 @@
 #include "vm.h"
 
 /*
+ * Its session goes to its keeper, where it can be restored from, and where it has to be while
+ * that is not done. @vm is locked. Says what failed.
+ */
+int restore_park(struct vm *vm, const char *session);
+
+/*
  * Restore a virtual machine from a session of the kernel before. It may be tried again if
  * it fails. @vm is locked, and connected afterwards. Says what failed.
  */

@@ -34,8 +34,11 @@ int for_each_vm(const struct options *options, char **names, vm_fn fn, unsigned 
 /* vms.c */
 int verb_rehearse(const struct options *options, char **args);
 int verb_save(const struct options *options, char **args);
+int verb_leave(const struct options *options, char **args);
 int verb_abort(const struct options *options, char **args);
+int verb_arrived(const struct options *options, char **args);
 int verb_restore(const struct options *options, char **args);
+int verb_start(const struct options *options, char **args);
 int verb_finish(const struct options *options, char **args);
 int verb_show(const struct options *options, char **args);
 

@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "capture.h"
 #include "index.h"
@@ -155,6 +157,52 @@ int verb_save(const struct options *options, char **args)
 	return for_each_vm(options, args, save, NULL);
 }
 
+/* The names of an index, as the end of a list of arguments. To be freed. */
+static char **index_names(const struct index *index)
+{
+	char **names = calloc(index->nr + 1, sizeof(*names));
+
+	for (size_t n = 0; names && n < index->nr; n++)
+		names[n] = index->entries[n].name;
+	return names;
+}
+
+/* The list of all that is saved. Whoever jumps, they go along. */
+static int leave_list(const struct options *options)
+{
+	struct index index;
+	int err = index_of_saved(options->dir, true, &index);
+
+	if (!err && index.nr)
+		err = index_leave(options->dir, &index);
+	index_free(&index);
+	return err;
+}
+
+int verb_leave(const struct options *options, char **args)
+{
+	struct index running = {};
+	unsigned int good;
+	char **names = NULL;
+	int err = 0, code;
+
+	if (!*args) {
+		err = index_of_running(options->dir, &running);
+		names = err ? NULL : index_names(&running);
+		if (!names)
+			return out_exit_code(out_error(NULL, err ? err : -ENOMEM,
+						       "cannot tell what runs"));
+	}
+	code = for_each_vm(options, names ? names : args, save, &good);
+	free(names);
+	index_free(&running);
+	/* Some are better than none: nobody waits for the others. */
+	err = leave_list(options);
+	if (err)
+		return out_exit_code(err);
+	return code != EXIT_OK && good ? EXIT_PARTIAL : code;
+}
+
 static int undo(struct vm *vm, const struct options *options, struct json_object *vms)
 {
 	struct keep *keep;
@@ -174,24 +222,20 @@ static int undo(struct vm *vm, const struct options *options, struct json_object
 	return 0;
 }
 
-/* The names of an index, as the end of a list of arguments. To be freed. */
-static char **index_names(const struct index *index)
-{
-	char **names = calloc(index->nr + 1, sizeof(*names));
-
-	for (size_t n = 0; names && n < index->nr; n++)
-		names[n] = index->entries[n].name;
-	return names;
-}
-
 int verb_abort(const struct options *options, char **args)
 {
+	int left = index_unleave(options->dir), err, code;
 	struct index index;
 	char **names;
-	int err, code;
 
-	if (*args)
-		return for_each_vm(options, args, undo, NULL);
+	if (left < 0)
+		return out_exit_code(left);
+	if (*args) {
+		code = for_each_vm(options, args, undo, NULL);
+		/* The others are left to the next kernel still. */
+		err = left ? leave_list(options) : 0;
+		return code != EXIT_OK ? code : out_exit_code(err);
+	}
 	err = index_of_all(options->dir, &index);
 	names = err ? NULL : index_names(&index);
 	if (!names)
@@ -212,6 +256,17 @@ static const char *session_of(const struct vm *vm, const struct index *index)
 			return index->entries[n].session;
 	out_error(vm->name, -ENOENT, "the kernel before has not left it, or it is restored");
 	return NULL;
+}
+
+/* From now on a keeper has what belongs to it. */
+static int arrived(struct vm *vm, const struct options *options, struct json_object *vms)
+{
+	const char *session = session_of(vm, options->index);
+	int err = session ? restore_park(vm, session) : -ENOENT;
+
+	if (!err)
+		json_object_array_add(vms, json_object_new_string(vm->name));
+	return err;
 }
 
 static int restore(struct vm *vm, const struct options *options, struct json_object *vms)
@@ -271,6 +326,89 @@ static int with_index(const struct options *options, char **args, vm_fn fn)
 	free(names);
 	index_free(&index);
 	return code;
+}
+
+/* Sessions that nobody has asked for are the kernel's, which gives them to anybody. */
+int verb_arrived(const struct options *options, char **args)
+{
+	struct options with = *options;
+	struct index index;
+	char **names;
+	int err, code;
+
+	(void)args;
+	err = index_retrieve(options->dir, &index);
+	if (err == -ENOENT || err == -EINVAL)
+		return EXIT_OK;
+	if (err)
+		return out_exit_code(err);
+	names = index_names(&index);
+	if (!names) {
+		index_free(&index);
+		return out_exit_code(out_error(NULL, -ENOMEM, "cannot list what has arrived"));
+	}
+	with.index = &index;
+	code = for_each_vm(&with, names, arrived, NULL);
+	/* All: what is kept by nobody can be restored as well, or will say why it cannot. */
+	for (size_t n = 0; n < index.nr; n++)
+		out_line("%s", index.entries[n].name);
+	free(names);
+	index_free(&index);
+	return code != EXIT_OK ? EXIT_PARTIAL : EXIT_OK;
+}
+
+/* Returns an exit code, or -ENOENT if it is nothing that was saved. */
+static int start_saved(const struct options *options, char *name)
+{
+	char *names[] = { name, NULL };
+	struct options with = *options;
+	CLEANUP_CLOSE int sock = -1;
+	struct index index;
+	bool listed = false;
+	struct keep *keep;
+	struct vm *vm;
+	int err;
+
+	err = index_retrieve(options->dir, &index);
+	if (err && err != -ENOENT && err != -EINVAL)
+		return out_exit_code(err);
+	for (size_t n = 0; !err && n < index.nr; n++)
+		listed |= !strcmp(index.entries[n].name, name);
+	if (listed) {
+		with.index = &index;
+		err = for_each_vm(&with, names, restore, NULL);
+	}
+	index_free(&index);
+	if (listed)
+		return err;
+
+	err = vm_new(name, options->dir, &vm);
+	if (err)
+		return out_exit_code(out_error(NULL, err, "%s is no name of a virtual machine",
+					       name));
+	err = capture_keeper(vm, &keep);
+	sock = err == -ENOENT ? connect_unix(vm->qmp_path, SOCK_STREAM) : -1;
+	vm_free(vm);
+	if (!err) {
+		keep_free(keep);
+		return verb_abort(options, names);
+	}
+	if (sock >= 0)
+		return out_exit_code(out_error(name, -EEXIST, "it runs already"));
+	return err == -ENOENT ? -ENOENT :
+	       out_exit_code(out_error(name, err, "cannot reach its keeper"));
+}
+
+int verb_start(const struct options *options, char **args)
+{
+	char *argv[] = { args[1], args[0], NULL };
+	int code = start_saved(options, args[0]);
+
+	if (code != -ENOENT)
+		return code;
+	fflush(NULL);
+	execvp(argv[0], argv);
+	return out_exit_code(out_error(args[0], -errno, "cannot start it by %s", argv[0]));
 }
 
 int verb_restore(const struct options *options, char **args)
