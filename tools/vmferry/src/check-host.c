@@ -622,6 +622,26 @@ static void check_systemd(struct checks *checks)
 			 "one is too late then", version);
 }
 
+/* What PID 1 does right before it jumps */
+static void check_shutdown(struct checks *checks)
+{
+	static const char id[] = "host.system-shutdown";
+
+	if (!look_exists(&checks->look, "run/systemd/system"))
+		host_add(checks, CHECK_OK, id, SUBJECT, NULL, "systemd does not run");
+	else if (!look_exists(&checks->look, "usr/lib/systemd/system-shutdown/vmferry"))
+		host_add(checks, CHECK_OK, id, SUBJECT, NULL,
+			 "vmferry kexec takes along what is saved; systemctl kexec does not, as "
+			 "vmferry is not in /usr/lib/systemd/system-shutdown");
+	else if (look_exists(&checks->look, "run/initramfs/shutdown"))
+		host_add(checks, CHECK_WARN, id, SUBJECT, "vmferry kexec, or no initramfs for the shutdown",
+			 "systemctl kexec leads through /run/initramfs/shutdown, which ends what "
+			 "has the virtual machines");
+	else
+		host_add(checks, CHECK_OK, id, SUBJECT, NULL,
+			 "systemctl kexec takes along what runs in units that it leaves running");
+}
+
 void check_host(struct checks *checks)
 {
 	check_liveupdate(checks);
@@ -636,4 +656,5 @@ void check_host(struct checks *checks)
 	check_swap(checks);
 	check_cgroup(checks);
 	check_systemd(checks);
+	check_shutdown(checks);
 }
