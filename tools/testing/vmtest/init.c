@@ -4,6 +4,9 @@
  * stage has booted and where the PCI capabilities are, runs the program named by
  * vmtest.run= on the kernel command line, reports its exit status and powers off.
  *
+ * With vmtest.pid1=, that program takes its place once the runner knows what has booted, and
+ * is to start it a second time, as any process, for the rest.
+ *
  * ttyS0 is the console. ttyS1 is the channel to the runner: KTAP of the test
  * program, and lines of our own that begin with "#@ ".
  */
@@ -185,17 +188,34 @@ static int run_test(const char *run)
 	return pid < 0 ? 255 : wait_for(pid);
 }
 
-int main(void)
+static int run_and_report(const char *run)
 {
-	const char *run;
-	int fd, status;
+	int status = run_test(run);
 
-	try_mount("proc", "/proc");
-	try_mount("sysfs", "/sys");
-	/* The trace shows who wrote what before user space: as early as can be. */
-	if (vmt_stage() > 1)
-		vmt_mark(VMT_BOOTED);
-	try_mount("devtmpfs", "/dev");
+	vmt_mark(VMT_END);
+	scan_for_leaks();
+	printf("#@ exit %d\n", status);
+	fflush(stdout);
+	tcdrain(STDOUT_FILENO);
+	tcdrain(STDERR_FILENO);
+	reboot(RB_POWER_OFF);
+	return 1;
+}
+
+/* It mounts what else there is by itself. */
+static int become(const char *pid1)
+{
+	fflush(stdout);
+	close(STDOUT_FILENO);
+	open("/dev/console", O_WRONLY);
+	execl(pid1, pid1, NULL);
+	fprintf(stderr, "init: cannot run %s: %s\n", pid1, strerror(errno));
+	reboot(RB_POWER_OFF);
+	return 1;
+}
+
+static void mount_rest(void)
+{
 	mkdir("/dev/pts", 0755);
 	try_mount("devpts", "/dev/pts");
 	try_mount("tmpfs", "/dev/shm");
@@ -204,6 +224,25 @@ int main(void)
 	try_mount("debugfs", "/sys/kernel/debug");
 	try_mount("tracefs", "/sys/kernel/tracing");
 	try_mount("cgroup2", "/sys/fs/cgroup");
+}
+
+int main(void)
+{
+	bool first = getpid() == 1;
+	const char *run, *pid1;
+	int fd;
+
+	if (first) {
+		try_mount("proc", "/proc");
+		try_mount("sysfs", "/sys");
+		/* The trace shows who wrote what before user space: as early as can be. */
+		if (vmt_stage() > 1)
+			vmt_mark(VMT_BOOTED);
+		try_mount("devtmpfs", "/dev");
+	}
+	pid1 = vmt_param("pid1");
+	if (!pid1)
+		mount_rest();
 
 	setenv("PATH", "/bin:/sbin:/usr/bin:/usr/sbin:/tests", 1);
 	setenv("HOME", "/", 1);
@@ -223,19 +262,13 @@ int main(void)
 	}
 	dup2(fd, STDOUT_FILENO);
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (!first)
+		return run_and_report(run);
 
 	printf("#@ boot %d\n", vmt_stage());
 	/* Later stages keep off the devices: even a read through sysfs resumes one. */
 	if (vmt_stage() == 1)
 		print_caps();
 
-	status = run_test(run);
-	vmt_mark(VMT_END);
-	scan_for_leaks();
-	printf("#@ exit %d\n", status);
-	fflush(stdout);
-	tcdrain(STDOUT_FILENO);
-	tcdrain(STDERR_FILENO);
-	reboot(RB_POWER_OFF);
-	return 1;
+	return pid1 ? become(pid1) : run_and_report(run);
 }
