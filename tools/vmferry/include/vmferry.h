@@ -451,6 +451,7 @@ struct vmferry_manifest_map {
 struct vmferry_manifest_time {
 	const char *name;	/* of what was reached */
 	uint64_t monotonic_ns, real_ns;
+	uint64_t cycles;	/* of a counter that goes on in the next kernel (TSC), or 0 */
 };
 
 /* An empty one. -ENOMEM. To be freed with vmferry_manifest_free(). */
@@ -531,7 +532,10 @@ size_t vmferry_manifest_nr_maps(const struct vmferry_manifest *manifest);
 int vmferry_manifest_get_map(const struct vmferry_manifest *manifest, size_t n,
 			     struct vmferry_manifest_map *map);
 
-/* When what was reached, each once. The monotonic clock starts anew with the kernel. */
+/*
+ * When what was reached, each once. The monotonic clock starts anew with the kernel, and the
+ * real one is then only right to a second: from one kernel to the next cycles lead.
+ */
 int vmferry_manifest_add_time(struct vmferry_manifest *manifest,
 			      const struct vmferry_manifest_time *stamp);
 size_t vmferry_manifest_nr_times(const struct vmferry_manifest *manifest);

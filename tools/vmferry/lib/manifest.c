@@ -5,7 +5,7 @@
  * It is a sealed memfd with JSON:
  *
  *	"version"	1. A reader refuses another one.
- *	"minor"		0. A higher one has keys that this reader does not know, and ignores.
+ *	"minor"		1. A higher one has keys that this reader does not know, and ignores.
  *	"vm"		"id", "name"
  *	"qemu"		"version", "argv": strings
  *	"kernel"	"release", "abi": strings
@@ -16,7 +16,7 @@
  *			"ioas_id", "hwpt_id", maybe "irq_index"
  *	"maps"		"ioas_id", "iova", "length", "offset", "read_only", and
  *			"file", "file_id" or "device", "bar"
- *	"times"		"name", "monotonic_ns", "real_ns"
+ *	"times"		"name", "monotonic_ns", "real_ns", since 1.1 maybe "cycles"
  *
  * The last four are lists of objects. All numbers are integers of up to 64 bits, and need a
  * reader that does not make floating point numbers of them.
@@ -35,7 +35,7 @@
 #include "vmferry.h"
 
 #define VERSION 1
-#define MINOR 0
+#define MINOR 1
 #define SIZE_MAX_BYTES (16u << 20)
 #define DEPTH_MAX 32
 /* What the kernel lets an argument of a program have. */
@@ -849,7 +849,11 @@ static int put_time(struct json_object *obj, const struct vmferry_manifest *mani
 
 	if (!err)
 		err = put_number(obj, "monotonic_ns", stamp->monotonic_ns);
-	return err ?: put_number(obj, "real_ns", stamp->real_ns);
+	if (!err)
+		err = put_number(obj, "real_ns", stamp->real_ns);
+	if (!err && stamp->cycles)
+		err = put_number(obj, "cycles", stamp->cycles);
+	return err;
 }
 
 static int put_list(struct json_object *root, const char *key,
@@ -1107,6 +1111,8 @@ static int get_time(struct json_object *obj, struct vmferry_manifest *manifest)
 		err = get_u64(obj, "monotonic_ns", &stamp.monotonic_ns);
 	if (!err)
 		err = get_u64(obj, "real_ns", &stamp.real_ns);
+	if (!err && has(obj, "cycles"))
+		err = get_u64(obj, "cycles", &stamp.cycles);
 	return err ?: vmferry_manifest_add_time(manifest, &stamp);
 }
 

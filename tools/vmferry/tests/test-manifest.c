@@ -102,7 +102,8 @@ FIXTURE_TEARDOWN(manifest)
 	free(self->text);
 }
 
-static void expect_all(struct __test_metadata *_metadata, const struct vmferry_manifest *m)
+static void expect_all(struct __test_metadata *_metadata, const struct vmferry_manifest *m,
+		       uint32_t minor)
 {
 	static const char *const args[] = {
 		"qemu-system-x86_64", "-name", "guest=web-1,debug-threads=on", "", "-append",
@@ -118,7 +119,7 @@ static void expect_all(struct __test_metadata *_metadata, const struct vmferry_m
 
 	ASSERT_EQ(0, vmferry_manifest_get_info(m, &info));
 	EXPECT_EQ(1, info.version);
-	EXPECT_EQ(0, info.minor);
+	EXPECT_EQ(minor, info.minor);
 	EXPECT_STREQ(VM_ID, info.vm_id);
 	EXPECT_STREQ("web-1 ä", info.vm_name);
 	EXPECT_STREQ("11.1.3", info.qemu_version);
@@ -203,12 +204,13 @@ static void expect_all(struct __test_metadata *_metadata, const struct vmferry_m
 	EXPECT_STREQ("stopped", stamp.name);
 	EXPECT_EQ(UINT64_MAX, stamp.monotonic_ns);
 	EXPECT_EQ(1ull << 63, stamp.real_ns);
+	EXPECT_EQ(0, stamp.cycles);
 	EXPECT_EQ(-ERANGE, vmferry_manifest_get_time(m, 2, &stamp));
 }
 
 TEST_F(manifest, older)
 {
-	expect_all(_metadata, self->manifest);
+	expect_all(_metadata, self->manifest, 0);
 }
 
 TEST_F(manifest, written)
@@ -221,7 +223,7 @@ TEST_F(manifest, written)
 	fd = vmferry_manifest_write(self->manifest);
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, vmferry_manifest_read(fd, &again));
-	expect_all(_metadata, again);
+	expect_all(_metadata, again, 1);
 	/* The same every time, and more than once from the same file. */
 	second = vmferry_manifest_write(again);
 	ASSERT_LE(0, second);
@@ -253,6 +255,40 @@ TEST_F(manifest, sealed)
 	EXPECT_EQ(-1, fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE));
 	EXPECT_EQ(MAP_FAILED, mmap(NULL, st.st_size, PROT_WRITE, MAP_SHARED, fd, 0));
 	close(fd);
+}
+
+/* Since 1.1: a stamp may have a count of cycles. One that has none says nothing of it. */
+TEST_F(manifest, cycles)
+{
+	struct vmferry_manifest_time stamp = {
+		.name = "jump", .monotonic_ns = 1, .real_ns = 2, .cycles = UINT64_MAX,
+	};
+	struct vmferry_manifest *again;
+	const char *found;
+	size_t len;
+	char *text;
+	int fd;
+
+	ASSERT_EQ(0, vmferry_manifest_add_time(self->manifest, &stamp));
+	fd = vmferry_manifest_write(self->manifest);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, vmferry_manifest_read(fd, &again));
+	text = load(fd, &len);
+	close(fd);
+	found = strstr(text, "\"cycles\"");
+	ASSERT_NE(NULL, found);
+	EXPECT_EQ(NULL, strstr(found + 1, "\"cycles\""));
+	memset(&stamp, 0, sizeof(stamp));
+	ASSERT_EQ(0, vmferry_manifest_get_time(again, 2, &stamp));
+	EXPECT_STREQ("jump", stamp.name);
+	EXPECT_EQ(UINT64_MAX, stamp.cycles);
+	ASSERT_EQ(0, vmferry_manifest_get_time(again, 1, &stamp));
+	EXPECT_EQ(0, stamp.cycles);
+	vmferry_manifest_free(again);
+	EXPECT_EQ(-EBADMSG, refused_with(text, "\"cycles\":18446744073709551615", "\"cycles\":-1"));
+	EXPECT_EQ(-EBADMSG, refused_with(text, "\"cycles\":18446744073709551615",
+					 "\"cycles\":\"1\""));
+	free(text);
 }
 
 /* ---- Versions ------------------------------------------------------------------------ */
@@ -514,7 +550,7 @@ TEST_F(manifest, huge)
 	memcpy(text, self->text, self->len);
 	memset(text + self->len, ' ', LIMIT + 1 - self->len);
 	ASSERT_EQ(0, parse(text, LIMIT, &manifest));
-	expect_all(_metadata, manifest);
+	expect_all(_metadata, manifest, 0);
 	vmferry_manifest_free(manifest);
 	EXPECT_EQ(-E2BIG, parse(text, LIMIT + 1, &manifest));
 	free(text);
