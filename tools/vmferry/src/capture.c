@@ -13,7 +13,6 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "devices.h"
@@ -22,6 +21,7 @@
 #include "out.h"
 #include "process.h"
 #include "sock.h"
+#include "stamp.h"
 #include "util.h"
 #include "vmferry.h"
 
@@ -76,14 +76,19 @@ static void capture_free(struct capture *capture)
 	free(capture);
 }
 
+static int add_stamp(struct vmferry_manifest *manifest, const char *name, struct stamp stamp)
+{
+	struct vmferry_manifest_time time = {
+		.name = name, .monotonic_ns = stamp.monotonic_ns, .real_ns = stamp.real_ns,
+		.cycles = stamp.cycles,
+	};
+
+	return vmferry_manifest_add_time(manifest, &time);
+}
+
 static int add_time(struct vmferry_manifest *manifest, const char *name)
 {
-	struct vmferry_manifest_time stamp = { .name = name, .monotonic_ns = now_ns() };
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	stamp.real_ns = (uint64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
-	return vmferry_manifest_add_time(manifest, &stamp);
+	return add_stamp(manifest, name, stamp_now());
 }
 
 /* ---- The migration that QEMU believes in ------------------------------------------------- */
@@ -418,7 +423,7 @@ static int recover(struct capture *capture, int err)
 	struct vm *vm = capture->vm;
 
 	vm_disconnect(vm);
-	if (capture_replay(vm, capture->keep))
+	if (capture_replay(vm, capture->keep, NULL))
 		out_error(vm->name, 0, "it is stopped: vmferry abort %s tries again", vm->name);
 	capture_free(capture);
 	return err;
@@ -428,7 +433,7 @@ int capture_finish(struct capture *capture, struct capture_figures *figures)
 {
 	struct vm *vm = capture->vm;
 	struct vmferry_manifest_info info;
-	uint64_t start;
+	struct stamp start;
 	int err, done;
 
 	capture->stream = memfd_create("vmferry-stream", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -441,7 +446,7 @@ int capture_finish(struct capture *capture, struct capture_figures *figures)
 		return err;
 	}
 	/* That is what QEMU waits for. */
-	start = now_ns();
+	start = stamp_now();
 	close_quietly(take_fd(&capture->cpr_sock));
 	done = migration_wait(vm->qmp, MIGRATION_TIMEOUT_MS);
 	if (done < 0) {
@@ -462,8 +467,10 @@ int capture_finish(struct capture *capture, struct capture_figures *figures)
 		return recover(capture, err);
 	}
 	vmferry_manifest_get_info(capture->manifest, &info);
-	info.paused_ns = start;
+	info.paused_ns = start.monotonic_ns;
+	info.paused_real_ns = start.real_ns;
 	vmferry_manifest_set_info(capture->manifest, &info);
+	add_stamp(capture->manifest, "paused", start);
 	add_time(capture->manifest, "stopped");
 	if (fcntl(capture->stream, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW |
 		  F_SEAL_WRITE))
@@ -478,7 +485,7 @@ int capture_finish(struct capture *capture, struct capture_figures *figures)
 		return recover(capture, err);
 	end_qemu(vm);
 	vm_disconnect(vm);
-	capture->figures.stop_ns = now_ns() - start;
+	capture->figures.stop_ns = now_ns() - start.monotonic_ns;
 	capture->figures.stream = stream_size(capture->stream);
 	*figures = capture->figures;
 	capture_free(capture);

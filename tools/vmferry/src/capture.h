@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "keep.h"
+#include "timeline.h"
 #include "vm.h"
 
 enum capture_flags {
@@ -54,9 +55,10 @@ int capture_undo(struct capture *capture);
 /*
  * What a keeper has becomes a running virtual machine again, or goes on in the QEMU it
  * was to be taken from. The keeper ends, unless it fails; then it may be tried again. @vm is
- * locked, and connected afterwards. Says what failed.
+ * locked, and connected afterwards. What was reached when goes to @times, if that is not NULL.
+ * Says what failed.
  */
-int capture_replay(struct vm *vm, struct keep *keep);
+int capture_replay(struct vm *vm, struct keep *keep, struct timeline_vm *times);
 
 /* The keeper of a virtual machine: -ENOENT if it has none. */
 int capture_keeper(struct vm *vm, struct keep **keep);

@@ -12,6 +12,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "draw.h"
 #include "index.h"
 #include "out.h"
 #include "util.h"
@@ -189,9 +190,11 @@ static bool is_loaded(void)
 	return fd >= 0 && read(fd, &value, 1) == 1 && value == '1';
 }
 
-int verb_kexec(const struct options *options, char **args)
+/* @timeline is for the next kernel, and may be NULL. */
+static int jump(const struct options *options, const char *timeline)
 {
 	CLEANUP_CLOSE int session = -1;
+	char *none[] = { NULL };
 	struct index index;
 	int err;
 
@@ -205,13 +208,15 @@ int verb_kexec(const struct options *options, char **args)
 		return out_exit_code(out_error(NULL, -ENOENT, "nothing is saved, and --force is not "
 					       "given"));
 	}
+	index.timeline = timeline ? strdup(timeline) : NULL;
+	/* What takes its time goes before the last thing of which there is a stamp. */
+	sync();
 	/* It may be left to another one to jump, and now we do. */
 	err = index_unleave(options->dir);
 	if (err >= 0)
 		err = session = index_preserve(&index);
 	if (session >= 0) {
 		out_step(NULL, "%zu saved, the kernel is replaced now", index.nr);
-		sync();
 		err = syscall(SYS_reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2,
 			      LINUX_REBOOT_CMD_KEXEC, NULL) ? -errno : -EIO;
 		out_error(NULL, err, "the kernel refuses to be replaced, its log tells why");
@@ -219,25 +224,49 @@ int verb_kexec(const struct options *options, char **args)
 	index_free(&index);
 	/* They have not noticed, and are to go on. */
 	close_quietly(take_fd(&session));
-	verb_abort(options, args);
+	verb_abort(options, none);
 	return out_exit_code(err);
+}
+
+/* The file for the timeline, if there is to be one; refused before anything is stopped. */
+static int find_timeline(const struct options *options, char **path)
+{
+	*path = options->timeline ? draw_path(options->timeline) : NULL;
+	return options->timeline && !*path ? EXIT_FAILED : EXIT_OK;
+}
+
+int verb_kexec(const struct options *options, char **args)
+{
+	char *timeline;
+	int code = find_timeline(options, &timeline);
+
+	(void)args;
+	if (code == EXIT_OK)
+		code = jump(options, timeline);
+	free(timeline);
+	return code;
 }
 
 int verb_update(const struct options *options, char **args)
 {
-	char *none[] = { NULL };
-	int code = check_before(options, args + 1);
+	char *none[] = { NULL }, *timeline;
+	int code = find_timeline(options, &timeline);
 
-	if (code != EXIT_OK && !options->force)
-		return code;
-	code = load(options, args[0]);
-	if (code != EXIT_OK)
-		return code;
-	code = verb_save(options, args + 1);
-	if (code != EXIT_OK) {
-		/* All or none: what was saved goes on in this kernel. */
-		verb_abort(options, none);
-		return code;
+	if (code == EXIT_OK) {
+		code = check_before(options, args + 1);
+		if (options->force)
+			code = EXIT_OK;
 	}
-	return verb_kexec(options, none);
+	if (code == EXIT_OK)
+		code = load(options, args[0]);
+	if (code == EXIT_OK) {
+		code = verb_save(options, args + 1);
+		if (code == EXIT_OK)
+			code = jump(options, timeline);
+		else
+			/* All or none: what was saved goes on in this kernel. */
+			verb_abort(options, none);
+	}
+	free(timeline);
+	return code;
 }

@@ -38,6 +38,7 @@ void index_free(struct index *index)
 		free(index->entries[n].session);
 	}
 	free(index->entries);
+	free(index->timeline);
 	*index = (struct index){};
 }
 
@@ -177,6 +178,40 @@ int index_of_saved(const char *dir, bool some, struct index *index)
 	return err;
 }
 
+static struct json_object *stamp_json(struct stamp stamp)
+{
+	struct json_object *object = json_object_new_object();
+
+	json_object_object_add(object, "monotonic_ns", json_object_new_uint64(stamp.monotonic_ns));
+	json_object_object_add(object, "real_ns", json_object_new_uint64(stamp.real_ns));
+	json_object_object_add(object, "cycles", json_object_new_uint64(stamp.cycles));
+	return object;
+}
+
+static bool get_u64(struct json_object *object, const char *key, uint64_t *number)
+{
+	struct json_object *value;
+
+	if (!json_object_object_get_ex(object, key, &value) ||
+	    !json_object_is_type(value, json_type_int) || json_object_get_int64(value) < 0)
+		return false;
+	*number = json_object_get_uint64(value);
+	return true;
+}
+
+/* An older one does not have it, and nobody is lost for want of a picture. */
+static struct stamp read_stamp(struct json_object *root)
+{
+	struct json_object *object = NULL;
+	struct stamp stamp = {};
+
+	stamp.known = json_object_object_get_ex(root, "jump", &object) &&
+		      get_u64(object, "monotonic_ns", &stamp.monotonic_ns) &&
+		      get_u64(object, "real_ns", &stamp.real_ns) &&
+		      get_u64(object, "cycles", &stamp.cycles);
+	return stamp;
+}
+
 static int write_index(const struct index *index)
 {
 	CLEANUP_CLOSE int fd = memfd_create("vmferry-index", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -196,6 +231,10 @@ static int write_index(const struct index *index)
 		json_object_array_add(list, entry);
 	}
 	json_object_object_add(root, "vms", list);
+	if (index->timeline)
+		json_object_object_add(root, "timeline", json_object_new_string(index->timeline));
+	/* As late as can be: what is in here cannot be changed any more. */
+	json_object_object_add(root, "jump", stamp_json(stamp_now()));
 	text = json_object_to_json_string_ext(root, JSON_C_TO_STRING_PLAIN);
 	len = strlen(text);
 	if (fd < 0 || write(fd, text, len) != (ssize_t)len ||
@@ -208,6 +247,7 @@ static int write_index(const struct index *index)
 static int read_index(int fd, struct index *index)
 {
 	struct json_object *root, *list, *version;
+	const char *timeline;
 	struct stat st;
 	int err = 0;
 	char *text;
@@ -239,6 +279,13 @@ static int read_index(int fd, struct index *index)
 		err = name && session && vm_name_is_good(name) ? add(index, name, session) :
 								 -EBADMSG;
 	}
+	timeline = err ? NULL : qmp_string(root, "timeline", NULL);
+	if (timeline) {
+		index->timeline = strdup(timeline);
+		err = index->timeline ? 0 : -ENOMEM;
+	}
+	if (!err)
+		index->jump = read_stamp(root);
 	json_object_put(root);
 	if (err)
 		index_free(index);

@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "stamp.h"
+
 struct index_entry {
 	char *name, *session;
 };
@@ -16,6 +18,8 @@ struct index_entry {
 struct index {
 	struct index_entry *entries;
 	size_t nr;
+	struct stamp jump;	/* when the old kernel was about to go */
+	char *timeline;		/* where the new one is to draw what ran when, or NULL */
 };
 
 void index_free(struct index *index);
@@ -32,7 +36,7 @@ int index_of_running(const char *dir, struct index *index);
  */
 int index_of_saved(const char *dir, bool some, struct index *index);
 
-/* Preserve it for the next kernel. Returns the session. Says what failed. */
+/* Preserve it for the next kernel, which is about to be jumped to. Returns the session. Says what failed. */
 int index_preserve(const struct index *index);
 
 /*

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "draw.h"
 #include "out.h"
 #include "util.h"
 #include "verbs.h"
@@ -42,6 +43,9 @@ static const char usage_text[] =
 	"      --running FILE    load, update: image of the running kernel\n"
 	"      --force           load, update: in spite of what speaks against it\n"
 	"      --local           save, rehearse: preserve nothing; abort is all that can follow\n"
+	"      --timeline FILE   update, kexec, restore: in the end draw what ran when: .svg, .png,\n"
+	"                        .txt, .json; restore: - for the terminal\n"
+	"      --packets FILE    restore: draw these times of packets with it\n"
 	"  -h, --help\n"
 	"      --version\n";
 
@@ -78,7 +82,7 @@ int main(int argc, char **argv)
 {
 	enum {
 		OPT_JSON = 256, OPT_DIR, OPT_LOCAL, OPT_VERSION, OPT_INITRD, OPT_CMDLINE, OPT_REUSE,
-		OPT_RUNNING, OPT_FORCE, OPT_ROOT,
+		OPT_RUNNING, OPT_FORCE, OPT_ROOT, OPT_TIMELINE, OPT_PACKETS,
 	};
 	static const struct option long_options[] = {
 		{ "json", no_argument, NULL, OPT_JSON },
@@ -90,6 +94,8 @@ int main(int argc, char **argv)
 		{ "reuse-cmdline", no_argument, NULL, OPT_REUSE },
 		{ "running", required_argument, NULL, OPT_RUNNING },
 		{ "force", no_argument, NULL, OPT_FORCE },
+		{ "timeline", required_argument, NULL, OPT_TIMELINE },
+		{ "packets", required_argument, NULL, OPT_PACKETS },
 		/* For tests: where check and status find /proc, /sys, /dev */
 		{ "root", required_argument, NULL, OPT_ROOT },
 		{ "help", no_argument, NULL, 'h' },
@@ -130,6 +136,12 @@ int main(int argc, char **argv)
 		case OPT_FORCE:
 			options.force = true;
 			break;
+		case OPT_TIMELINE:
+			options.timeline = optarg;
+			break;
+		case OPT_PACKETS:
+			options.packets = optarg;
+			break;
 		case OPT_ROOT:
 			options.root = optarg;
 			break;
@@ -155,6 +167,9 @@ int main(int argc, char **argv)
 		return usage("too few or too many arguments", verb->name);
 	if (reuse && options.cmdline)
 		return usage("--cmdline and --reuse-cmdline exclude each other", verb->name);
+	if (options.timeline && !draw_knows(options.timeline) &&
+	    (strcmp(options.timeline, "-") || verb->run != verb_restore))
+		return usage("--timeline is not a file .svg, .png, .txt or .json", verb->name);
 
 	out_init(verb->name, options.json, options.quiet);
 	if (mkdir(options.dir, 0755) && errno != EEXIST) {

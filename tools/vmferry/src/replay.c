@@ -198,8 +198,15 @@ static int wait_taken(struct vm *vm, int pidfd)
 	return -ETIMEDOUT;
 }
 
+static void reached(struct timeline_vm *times, enum timeline_mark mark)
+{
+	if (times)
+		times->marks[mark] = stamp_now();
+}
+
 static int hand_over(struct vm *vm, struct keep *keep, const struct vmferry_cpr *cpr,
-		     const struct vmferry_manifest *manifest, int stream)
+		     const struct vmferry_manifest *manifest, int stream,
+		     struct timeline_vm *times)
 {
 	CLEANUP_CLOSE int pidfd = -1, cpr_sock = -1, main_sock = -1;
 	char *cpr_path = vm_path(vm, "cpr-in"), *main_path = vm_path(vm, "main-in");
@@ -211,6 +218,7 @@ static int hand_over(struct vm *vm, struct keep *keep, const struct vmferry_cpr 
 		unlink(cpr_path);
 		unlink(main_path);
 		err = pidfd = process_start(vm, keep, manifest, cpr_path, main_path);
+		reached(times, TIMELINE_STARTED);
 	}
 	if (pidfd >= 0) {
 		what = "it does not take its files";
@@ -230,6 +238,7 @@ static int hand_over(struct vm *vm, struct keep *keep, const struct vmferry_cpr 
 		if (!err) {
 			what = "it does not go on";
 			err = wait_taken(vm, pidfd);
+			reached(times, TIMELINE_RUNNING);
 		}
 		if (err) {
 			bool by_itself = has_ended(pidfd);
@@ -276,7 +285,7 @@ static int finish_incoming(struct vm *vm, struct keep *keep)
 	return err ? out_error(vm->name, err, "it runs, but its session cannot be finished") : 0;
 }
 
-int capture_replay(struct vm *vm, struct keep *keep)
+int capture_replay(struct vm *vm, struct keep *keep, struct timeline_vm *times)
 {
 	struct vmferry_manifest *manifest = NULL;
 	CLEANUP_CLOSE int old = keep_get(keep, "old"), qemu = keep_get(keep, "qemu");
@@ -315,7 +324,7 @@ int capture_replay(struct vm *vm, struct keep *keep)
 			out_error(vm->name, err, "cannot undo what was preserved");
 	}
 	if (!err)
-		err = hand_over(vm, keep, cpr, manifest, stream);
+		err = hand_over(vm, keep, cpr, manifest, stream, times);
 finished:
 	vmferry_cpr_free(cpr);
 	vmferry_manifest_free(manifest);

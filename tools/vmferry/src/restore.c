@@ -127,13 +127,14 @@ static int retrieve_devices(struct vm *vm, struct keep *keep, int session,
 	return 0;
 }
 
-int restore_vm(struct vm *vm, const char *name)
+int restore_vm(struct vm *vm, const char *name, struct timeline_vm *times)
 {
 	struct vmferry_manifest *manifest = NULL;
 	CLEANUP_CLOSE int session = -1, fd = -1;
 	struct keep *keep = NULL;
 	int err;
 
+	times->marks[TIMELINE_RESTORE] = stamp_now();
 	err = session = park_session(vm, name, &keep);
 	if (err < 0)
 		return err;
@@ -146,20 +147,23 @@ int restore_vm(struct vm *vm, const char *name)
 		/* Memory is charged to who retrieves it. */
 		struct process_cgroup cgroup = process_enter_cgroup(vm, manifest);
 
+		timeline_take(times, manifest);
 		err = retrieve_files(vm, keep, session, manifest);
 		process_leave_cgroup(&cgroup);
 	}
 	if (!err)
 		err = retrieve_devices(vm, keep, session, manifest);
+	times->marks[TIMELINE_RETRIEVED] = stamp_now();
 	if (!err)
 		err = devices_rebuild(vm, keep, manifest);
+	times->marks[TIMELINE_REBUILT] = stamp_now();
 	if (!err) {
 		err = retrieve(keep, session, VMFERRY_TOKEN_DEVICE_STATE, "stream");
 		if (err)
 			out_error(vm->name, err, "cannot retrieve the devices' state");
 	}
 	if (!err)
-		err = capture_replay(vm, keep);
+		err = capture_replay(vm, keep, times);
 	vmferry_manifest_free(manifest);
 	keep_free(keep);
 	return err;

@@ -2,6 +2,7 @@
 #ifndef VMFERRY_RESTORE_H
 #define VMFERRY_RESTORE_H
 
+#include "timeline.h"
 #include "vm.h"
 
 /*
@@ -12,9 +13,10 @@ int restore_park(struct vm *vm, const char *session);
 
 /*
  * Restore a virtual machine from a session of the kernel before. It may be tried again if
- * it fails. @vm is locked, and connected afterwards. Says what failed.
+ * it fails. @vm is locked, and connected afterwards. What was reached when, in both kernels,
+ * goes to @times. Says what failed.
  */
-int restore_vm(struct vm *vm, const char *session);
+int restore_vm(struct vm *vm, const char *session, struct timeline_vm *times);
 
 /* Give it up: what was not retrieved is lost. */
 int restore_give_up(struct vm *vm, const char *session);

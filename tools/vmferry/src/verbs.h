@@ -8,9 +8,12 @@
 
 #include <stdbool.h>
 
+#include "stamp.h"
+
 struct vm;
 struct index;
 struct json_object;
+struct drawing;
 
 struct options {
 	bool json, quiet;
@@ -20,6 +23,10 @@ struct options {
 	const char *root;	/* check, status: for tests, what stands for "/", or NULL */
 	const char *initrd, *cmdline, *running;
 	const struct index *index;	/* restore, finish: what the kernel before has left */
+	const char *timeline;	/* update, kexec, restore: where to draw what ran when, or NULL */
+	const char *packets;	/* restore: times of packets, a file, or NULL */
+	struct stamp start;	/* restore: when it began */
+	struct drawing *drawing;	/* restore: what was reached when */
 };
 
 #define RUN_DIR "/run/vmferry"

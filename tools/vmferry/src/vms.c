@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "capture.h"
+#include "draw.h"
 #include "index.h"
 #include "out.h"
 #include "restore.h"
@@ -112,6 +113,8 @@ static int begin(struct vm *vm, const struct options *options, struct capture **
 static int rehearse(struct vm *vm, const struct options *options, struct json_object *vms)
 {
 	struct capture_figures figures;
+	struct json_object *object;
+	uint64_t start = now_ns();
 	struct capture *capture;
 	int err;
 
@@ -122,10 +125,14 @@ static int rehearse(struct vm *vm, const struct options *options, struct json_ob
 	err = capture_undo(capture);
 	if (err)
 		return err;
-	json_object_array_add(vms, figures_json(vm, &figures));
-	out_line("%s: %u files, %.1f MiB: received in %.1f ms, preserved in %.1f ms; "
+	start = now_ns() - start;
+	object = figures_json(vm, &figures);
+	add_u64(object, "rehearse_ns", start);
+	json_object_array_add(vms, object);
+	out_line("%s: %u files, %.1f MiB: received in %.1f ms, preserved in %.1f ms, all in %.1f ms; "
 		 "the guest ran all the time", vm->name, figures.files,
-		 figures.memory / 1048576.0, ms(figures.receive_ns), ms(figures.preserve_ns));
+		 figures.memory / 1048576.0, ms(figures.receive_ns), ms(figures.preserve_ns),
+		 ms(start));
 	return 0;
 }
 
@@ -213,7 +220,7 @@ static int undo(struct vm *vm, const struct options *options, struct json_object
 	if (err)
 		return out_error(vm->name, err, err == -ENOENT ? "it is not saved" :
 				 "cannot reach its keeper");
-	err = capture_replay(vm, keep);
+	err = capture_replay(vm, keep, NULL);
 	keep_free(keep);
 	if (err)
 		return err;
@@ -249,11 +256,11 @@ int verb_abort(const struct options *options, char **args)
 
 /* ---- In the new kernel ------------------------------------------------------------------- */
 
-static const char *session_of(const struct vm *vm, const struct index *index)
+static const struct index_entry *entry_of(const struct vm *vm, const struct index *index)
 {
 	for (size_t n = 0; n < index->nr; n++)
 		if (!strcmp(index->entries[n].name, vm->name))
-			return index->entries[n].session;
+			return &index->entries[n];
 	out_error(vm->name, -ENOENT, "the kernel before has not left it, or it is restored");
 	return NULL;
 }
@@ -271,12 +278,17 @@ static int arrived(struct vm *vm, const struct options *options, struct json_obj
 
 static int restore(struct vm *vm, const struct options *options, struct json_object *vms)
 {
-	const char *session = session_of(vm, options->index);
+	const struct index_entry *entry = entry_of(vm, options->index);
+	struct timeline_vm times = {
+		.marks[TIMELINE_JUMP] = options->index->jump,
+		.marks[TIMELINE_BOOT] = stamp_boot(),
+		.marks[TIMELINE_COMMAND] = options->start,
+	};
 	struct json_object *object;
 	uint64_t start = now_ns();
 	int err;
 
-	err = session ? restore_vm(vm, session) : -ENOENT;
+	err = entry ? restore_vm(vm, entry->session, &times) : -ENOENT;
 	if (!err)
 		err = index_done(options->dir, vm->name);
 	if (err)
@@ -285,16 +297,20 @@ static int restore(struct vm *vm, const struct options *options, struct json_obj
 	add_string(object, "vm", vm->name);
 	add_u64(object, "restore_ns", now_ns() - start);
 	json_object_array_add(vms, object);
+	/* That of the entry stays longer. */
+	times.name = entry->name;
+	if (drawing_add(options->drawing, &times, object))
+		out_error(vm->name, -ENOMEM, "it is not in the timeline");
 	out_line("%s: runs again, after %.1f ms", vm->name, ms(now_ns() - start));
 	return 0;
 }
 
 static int give_up(struct vm *vm, const struct options *options, struct json_object *vms)
 {
-	const char *session = session_of(vm, options->index);
+	const struct index_entry *entry = entry_of(vm, options->index);
 	int err;
 
-	err = session ? restore_give_up(vm, session) : -ENOENT;
+	err = entry ? restore_give_up(vm, entry->session) : -ENOENT;
 	if (!err)
 		err = index_done(options->dir, vm->name);
 	if (err)
@@ -306,12 +322,15 @@ static int give_up(struct vm *vm, const struct options *options, struct json_obj
 
 static int with_index(const struct options *options, char **args, vm_fn fn)
 {
+	struct drawing drawing = {};
 	struct options with = *options;
 	struct index index;
 	char **names;
 	unsigned int good;
 	int err, code;
 
+	with.start = stamp_now();
+	with.drawing = &drawing;
 	err = index_retrieve(options->dir, &index);
 	if (err)
 		return out_exit_code(err == -ENOENT || err == -EINVAL ?
@@ -323,6 +342,8 @@ static int with_index(const struct options *options, char **args, vm_fn fn)
 	/* Something is lost, or is to be tried again; something is not. */
 	if (code != EXIT_OK && good)
 		code = EXIT_PARTIAL;
+	draw(&drawing, options, options->timeline ? options->timeline : index.timeline);
+	drawing_free(&drawing);
 	free(names);
 	index_free(&index);
 	return code;
