@@ -9,7 +9,7 @@
 say() { echo "ok $((n = ${n:-0} + 1)) $*"; }
 die() {
 	echo "not ok $((n = ${n:-0} + 1)) $*"
-	tail -n 20 /run/vmferry/*.log /run/vmferry/console /tmp/log >&2
+	tail -n 20 /run/vmferry/*.log /run/vmferry/console /tmp/log /tmp/timeline.txt >&2
 	exit 1
 }
 vmferry() { /tests/vmferry --quiet "$@" >>/tmp/log 2>&1; }
@@ -60,8 +60,32 @@ start() {
 		-object iommufd,id=iommufd0 $devices \
 		-qmp unix:/run/vmferry/guest.qmp,server=on,wait=off 2>>/run/vmferry/qemu.log &
 }
+# What ran when, as the command has told with --json: figures for the bench, and the phases are
+# the pause.
+timeline() {
+	awk -F '["":,]+' -v update=$((VMTEST_STAGE - 1)) '
+		$2 == "name" { name = $3; gsub(" ", "_", name) }
+		$2 == "ms" { ms = $3 }
+		$2 == "runs" {
+			print "#@ figure update" update "_" name "_ms", int(ms + 0.5)
+			seen = seen " " name
+			if ($3 == "false")
+				sum += ms
+		}
+		$2 == "pause_ms" { pause = $3 }
+		$2 == "exact" { exact = $3 }
+		END {
+			print "#@ figure update" update "_pause_ms", int(pause + 0.5)
+			print "#" seen ": " sum " of " pause " ms, exact: " exact
+			off = sum - pause
+			exit !(seen == " receive preserve prepare capture wait freeze_and_jump kernel_boot wait_again retrieve rebuild replay" &&
+				exact == "true" && pause > 0 && off < 0.1 && off > -0.1)
+		}' /tmp/restore.json || return 1
+	sed 's/^/# /' /tmp/timeline.txt
+	grep -q '^guest: the guest stood still for [0-9]' /tmp/timeline.txt
+}
 update() {
-	vmferry update /boot/bzImage guest --initrd /sys/firmware/initrd --cmdline "$(sed "
+	vmferry update "$@" /boot/bzImage guest --initrd /sys/firmware/initrd --cmdline "$(sed "
 		s/ vmtest.stage=[0-9]*//; s/ was=.*//
 		s/\$/ vmtest.stage=$((VMTEST_STAGE + 1)) was=$(guest boot),$(guest tick)/" \
 		/proc/cmdline)"
@@ -100,7 +124,9 @@ case $VMTEST_STAGE in
 	esac
 	vmferry check guest || die "it can be updated"
 	say "it can be updated"
-	vmferry rehearse guest && goes_on || die "rehearsed, and it goes on"
+	/tests/vmferry --quiet --json rehearse guest >/tmp/rehearse.json 2>>/tmp/log && goes_on ||
+		die "rehearsed, and it goes on"
+	sed -n 's/.*"rehearse_ns":\([0-9]*\)[0-9]\{6\}.*/#@ figure rehearse_ms \1/p' /tmp/rehearse.json
 	say "rehearsed, and it goes on"
 	vmferry save guest && vmferry abort guest && goes_on || die "saved and aborted, and it goes on"
 	say "saved and aborted, and it goes on"
@@ -111,13 +137,18 @@ case $VMTEST_STAGE in
 	[ $? = 1 ] && [ "$word" = ready ] && goes_on || die "refused by the kernel, and it goes on"
 	say "refused by the kernel, and it goes on"
 	kill $!
-	update
+	update --timeline /tmp/timeline.txt
 	die "the kernel is replaced"
 	;;
 2 | 3)
-	echo 1..$((VMTEST_STAGE + 1))
-	vmferry restore || die "restored"
+	echo 1..$((VMTEST_STAGE + 2))
+	# Where to draw, the old kernel has said, or not.
+	set --
+	[ "$VMTEST_STAGE" = 2 ] || set -- --timeline /tmp/timeline.txt
+	/tests/vmferry --quiet --json restore "$@" >/tmp/restore.json 2>>/tmp/log || die "restored"
 	say "restored"
+	timeline || die "the phases are the pause"
+	say "the phases are the pause"
 	while [ -z "$(guest tick)" ]; do usleep 20000; done
 	goes_on || die "and it goes on"
 	say "and it goes on"
