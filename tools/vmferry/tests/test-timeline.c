@@ -3,14 +3,20 @@
  * What is made of the stamps of two kernels: phases that add up, whatever is missing or wrong.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <json-c/json.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include "draw.h"
 #include "kselftest_harness.h"
 #include "timeline.h"
+#include "verbs.h"
 #include "vmferry.h"
 
 #define MS 1000000ull
@@ -622,6 +628,219 @@ TEST(packets_placed)
 	EXPECT_NE(NULL, strstr(script, "capture 30.0 ms"));
 	free(script);
 	timeline_free(timeline);
+}
+
+/* ---- Files ------------------------------------------------------------------------------------------------ */
+
+FIXTURE(draw) {
+	char dir[32], file[64];
+	struct drawing drawing;
+	struct options options;
+	char *path;	/* $PATH as it was */
+};
+
+FIXTURE_SETUP(draw)
+{
+	struct timeline_vm vm = stamped("guest", 2400, 0);
+	struct json_object *object = json_object_new_object();
+
+	strcpy(self->dir, "/tmp/vmferry-XXXXXX");
+	ASSERT_NE(NULL, mkdtemp(self->dir));
+	ASSERT_EQ(0, chdir(self->dir));
+	self->path = getenv("PATH");
+	ASSERT_EQ(0, drawing_add(&self->drawing, &vm, object));
+	json_object_put(object);
+}
+
+FIXTURE_TEARDOWN(draw)
+{
+	static const char * const names[] = {
+		"x.svg", "x.png", "x.txt", "x.json", "gnuplot", "packets", "link.svg",
+	};
+
+	for (size_t n = 0; n < sizeof(names) / sizeof(names[0]); n++)
+		unlink(names[n]);
+	rmdir("dir.svg");
+	EXPECT_EQ(0, rmdir(self->dir));
+	drawing_free(&self->drawing);
+}
+
+static char *content(const char *file, size_t *len)
+{
+	int fd = open(file, O_RDONLY | O_CLOEXEC);
+	struct stat st;
+	char *text;
+
+	if (fd < 0 || fstat(fd, &st))
+		return NULL;
+	text = calloc(1, st.st_size + 1);
+	*len = read(fd, text, st.st_size);
+	close(fd);
+	return text;
+}
+
+/* Draw, and what went to a file descriptor meanwhile. To be freed. */
+static char *drawn(FIXTURE_DATA(draw) *self, const char *file, int fd)
+{
+	int memfd = memfd_create("said", MFD_CLOEXEC), saved = dup(fd);
+	off_t size;
+	char *text;
+
+	fflush(stdout);
+	dup2(memfd, fd);
+	draw(&self->drawing, &self->options, file);
+	fflush(stdout);
+	dup2(saved, fd);
+	close(saved);
+	size = lseek(memfd, 0, SEEK_END);
+	text = calloc(1, size + 1);
+	if (pread(memfd, text, size, 0) != size)
+		abort();
+	close(memfd);
+	return text;
+}
+
+static void expect_said(struct __test_metadata *_metadata, FIXTURE_DATA(draw) *self,
+			const char *file, const char *what)
+{
+	char *said = drawn(self, file, STDERR_FILENO);
+
+	EXPECT_TRUE(*what ? !!strstr(said, what) : !*said) {
+		TH_LOG("%s", said);
+	}
+	free(said);
+}
+
+TEST_F(draw, without_gnuplot)
+{
+	char *text;
+	size_t len;
+
+	setenv("PATH", "/nonexistent", 1);
+	expect_said(_metadata, self, "x.svg", "there is no gnuplot");
+	EXPECT_NE(0, access("x.svg", F_OK));
+	expect_said(_metadata, self, "x.txt", "");
+	text = content("x.txt", &len);
+	ASSERT_NE(NULL, text);
+	EXPECT_NE(NULL, strstr(text, "guest: the guest stood still for 2700.0 ms\n"));
+	free(text);
+	expect_said(_metadata, self, "x.json", "");
+	text = content("x.json", &len);
+	ASSERT_NE(NULL, text);
+	EXPECT_NE(NULL, strstr(text, "\"pause_ms\":2700.000"));
+	free(text);
+	text = drawn(self, "-", STDOUT_FILENO);
+	EXPECT_NE(NULL, strstr(text, "guest: the guest stood still for 2700.0 ms\n"));
+	EXPECT_EQ('|', text[strlen(text) - 2]);
+	free(text);
+	setenv("PATH", self->path, 1);
+}
+
+TEST_F(draw, with_gnuplot)
+{
+	char *text;
+	size_t len;
+
+	/* It finds no PATH but that of the shell. */
+	if (system("command -v gnuplot > /dev/null"))
+		SKIP(return, "there is no gnuplot");
+	expect_said(_metadata, self, "x.svg", "");
+	text = content("x.svg", &len);
+	ASSERT_NE(NULL, text);
+	EXPECT_NE(NULL, strstr(text, "<svg"));
+	EXPECT_NE(NULL, strstr(text, "stood still for 2700.0 ms"));
+	EXPECT_NE(NULL, strstr(text, "</svg>"));
+	EXPECT_EQ(NULL, strstr(text, "packets per"));
+	free(text);
+	expect_said(_metadata, self, "x.png", "");
+	text = content("x.png", &len);
+	ASSERT_NE(NULL, text);
+	EXPECT_EQ(0, memcmp(text, "\x89PNG", 4));
+	free(text);
+}
+
+/* One that fails leaves what was there. */
+TEST_F(draw, gnuplot_fails)
+{
+	int fd = open("gnuplot", O_WRONLY | O_CREAT | O_CLOEXEC, 0700);
+	static const char script[] = "#!/bin/sh\necho half\necho one >&2\necho the reason >&2\nexit 3\n";
+	char *text;
+	size_t len;
+
+	ASSERT_EQ((ssize_t)strlen(script), write(fd, script, strlen(script)));
+	close(fd);
+	fd = open("x.svg", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	ASSERT_EQ(3, write(fd, "old", 3));
+	close(fd);
+	setenv("PATH", self->dir, 1);
+	expect_said(_metadata, self, "x.svg", "gnuplot fails: the reason\n");
+	setenv("PATH", self->path, 1);
+	text = content("x.svg", &len);
+	EXPECT_STREQ("old", text);
+	free(text);
+}
+
+TEST_F(draw, packets)
+{
+	FILE *file = fopen("packets", "we");
+	char *text;
+	size_t len;
+
+	self->options.packets = "packets";
+	fprintf(file, "1790000000.2\n1790000000.3\n");
+	fclose(file);
+	expect_said(_metadata, self, "x.txt", "");
+	text = content("x.txt", &len);
+	EXPECT_NE(NULL, strstr(text, "  packets                  2"));
+	free(text);
+	/* Without them it is drawn nevertheless. */
+	file = fopen("packets", "we");
+	fprintf(file, "1790000000.2\n# \n12:00\n");
+	fclose(file);
+	expect_said(_metadata, self, "x.txt", "packets:3: that is no time");
+	text = content("x.txt", &len);
+	EXPECT_NE(NULL, strstr(text, "stood still"));
+	EXPECT_EQ(NULL, strstr(text, "packets"));
+	free(text);
+	self->options.packets = "nowhere";
+	expect_said(_metadata, self, "x.txt", "cannot read the packets' times from nowhere: No such");
+}
+
+TEST_F(draw, nowhere)
+{
+	expect_said(_metadata, self, "no/x.txt", "not written to no/x.txt: No such file");
+	expect_said(_metadata, self, "no/x.json", "not written to no/x.json: No such file");
+	/* There is nothing that would have to be told. */
+	expect_said(_metadata, self, NULL, "");
+}
+
+TEST_F(draw, paths)
+{
+	char *path = draw_path("x.svg");
+
+	/* The directory of the test is no link itself. */
+	ASSERT_NE(NULL, path);
+	EXPECT_EQ(0, strncmp(path, self->dir, strlen(self->dir)));
+	EXPECT_STREQ("/x.svg", path + strlen(self->dir));
+	free(path);
+	path = draw_path("../../tmp/./x.json");
+	EXPECT_STREQ("/tmp/x.json", path);
+	free(path);
+	path = draw_path("/x.json");
+	EXPECT_TRUE(!path == !!access("/", W_OK));
+	EXPECT_TRUE(!path || !strcmp(path, "/x.json"));
+	free(path);
+	EXPECT_EQ(NULL, draw_path("no/x.svg"));
+	EXPECT_EQ(NULL, draw_path("/dev/null/x.svg"));
+	ASSERT_EQ(0, mkdir("dir.svg", 0700));
+	EXPECT_EQ(NULL, draw_path("dir.svg"));
+	/* It was only looked for. */
+	EXPECT_NE(0, access("x.svg", F_OK));
+	EXPECT_TRUE(draw_knows("a.b/x.svg"));
+	EXPECT_FALSE(draw_knows("a.svg/x"));
+	EXPECT_FALSE(draw_knows("svg"));
+	EXPECT_FALSE(draw_knows("x.SVG"));
+	EXPECT_FALSE(draw_knows("-"));
 }
 
 TEST_HARNESS_MAIN
