@@ -40,7 +40,7 @@ int drawing_add(struct drawing *drawing, const struct timeline_vm *vm,
 	return 0;
 }
 
-/* ---- Files ----------------------------------------------------------------------------------- */
+/* ---- Files ------------------------------------------------------------------------------- */
 
 static const char *suffix(const char *file)
 {
@@ -126,7 +126,7 @@ static int read_memfd(int fd, char **data, size_t *len)
 	return -EIO;
 }
 
-/* ---- gnuplot --------------------------------------------------------------------------------- */
+/* ---- gnuplot ----------------------------------------------------------------------------- */
 
 /* Its exit status, or a negative errno. */
 static int run_gnuplot(int script, int picture, int log)
@@ -196,8 +196,8 @@ static void draw_picture(const struct timeline *timeline, const struct packets *
 	if (!err)
 		err = run_gnuplot(script, picture, log);
 	if (err == -ENOENT) {
-		out_error(NULL, 0, "the timeline is not drawn to %s: there is no gnuplot; to a file "
-			  ".txt or .json it is written without", file);
+		out_error(NULL, 0, "the timeline is not drawn to %s: there is no gnuplot; to a "
+			  "file .txt or .json it is written without", file);
 		return;
 	}
 	if (err > 0) {
@@ -214,7 +214,7 @@ static void draw_picture(const struct timeline *timeline, const struct packets *
 		out_error(NULL, err, "the timeline is not drawn to %s", file);
 }
 
-/* ---- All of it --------------------------------------------------------------------------------- */
+/* ---- All of it --------------------------------------------------------------------------- */
 
 static void write_text(const struct timeline *timeline, const struct packets *packets,
 		       const char *file)

@@ -43,8 +43,8 @@ static const char usage_text[] =
 	"      --running FILE    load, update: image of the running kernel\n"
 	"      --force           load, update: in spite of what speaks against it\n"
 	"      --local           save, rehearse: preserve nothing; abort is all that can follow\n"
-	"      --timeline FILE   update, kexec, restore: in the end draw what ran when: .svg, .png,\n"
-	"                        .txt, .json; restore: - for the terminal\n"
+	"      --timeline FILE   update, kexec, restore: in the end draw what ran when; FILE.svg,\n"
+	"                        .png, .txt or .json; restore: - for the terminal\n"
 	"      --packets FILE    restore: draw these times of packets with it\n"
 	"  -h, --help\n"
 	"      --version\n";

@@ -115,7 +115,7 @@ static struct ends find_ends(const struct timeline_vm *vms, size_t nr, enum time
 	return ends;
 }
 
-/* How many cycles a nanosecond has; 0 if that cannot be told, -1 if it makes no sense. */
+/* How many cycles a nanosecond has; 0 if that cannot be told, -1 if it has stood still. */
 static double rate(const struct ends *ends)
 {
 	if (!ends->first || ends->last->monotonic_ns - ends->first->monotonic_ns < RATE_NS)
@@ -144,7 +144,7 @@ static struct shift find_shift(const struct ends *old, const struct ends *new,
 	double then = rate(old), now = rate(new), speed = then > 0 ? then : now, after;
 	struct shift shift = {};
 
-	if (old->last && new->first && speed > 0 && then >= 0 && now >= 0 &&
+	if (old->last && new->first && speed > 0 &&
 	    new->first->cycles > old->last->cycles &&
 	    (!then || !now || fabs(then / now - 1) < TOLERANCE)) {
 		shift.exact = true;
@@ -282,7 +282,7 @@ void timeline_free(struct timeline *timeline)
 	free(timeline);
 }
 
-/* ---- Packets -------------------------------------------------------------------------------- */
+/* ---- Packets ----------------------------------------------------------------------------- */
 
 void packets_free(struct packets *packets)
 {
@@ -359,7 +359,8 @@ int packets_read(FILE *file, struct packets *packets, size_t *line)
 		errno = 0;
 		len = getline(&text, &size, file);
 		if (len < 0) {
-			err = ferror(file) ? (errno ? -errno : -EIO) : errno == ENOMEM ? -ENOMEM : 0;
+			/* Nothing but the end has no errno. */
+			err = ferror(file) && !errno ? -EIO : -errno;
 			break;
 		}
 		err = add_packet(packets, text, len);
@@ -418,7 +419,7 @@ static int make_bins(const struct timeline *timeline, const struct packets *pack
 	return 0;
 }
 
-/* ---- Text ----------------------------------------------------------------------------------- */
+/* ---- Text -------------------------------------------------------------------------------- */
 
 static void text_bar(FILE *out, const struct timeline *timeline,
 		     const struct timeline_phase *phase, unsigned int columns)
@@ -513,7 +514,7 @@ char *timeline_text(const struct timeline *timeline, const struct packets *packe
 	return text;
 }
 
-/* ---- JSON ----------------------------------------------------------------------------------- */
+/* ---- JSON -------------------------------------------------------------------------------- */
 
 /* Microseconds are enough for everybody, and more digits for nobody. */
 static struct json_object *json_ms(double ms)
@@ -582,7 +583,7 @@ struct json_object *timeline_json_all(const struct timeline *timeline,
 	return root;
 }
 
-/* ---- gnuplot --------------------------------------------------------------------------------- */
+/* ---- gnuplot ----------------------------------------------------------------------------- */
 
 /* How a kind of phase is called in the legend: with its length, if there is one only. */
 static void legend(const struct timeline *timeline, unsigned int kind, FILE *out)

@@ -129,8 +129,8 @@ static int rehearse(struct vm *vm, const struct options *options, struct json_ob
 	object = figures_json(vm, &figures);
 	add_u64(object, "rehearse_ns", start);
 	json_object_array_add(vms, object);
-	out_line("%s: %u files, %.1f MiB: received in %.1f ms, preserved in %.1f ms, all in %.1f ms; "
-		 "the guest ran all the time", vm->name, figures.files,
+	out_line("%s: %u files, %.1f MiB: received in %.1f ms, preserved in %.1f ms, all in "
+		 "%.1f ms; the guest ran all the time", vm->name, figures.files,
 		 figures.memory / 1048576.0, ms(figures.receive_ns), ms(figures.preserve_ns),
 		 ms(start));
 	return 0;

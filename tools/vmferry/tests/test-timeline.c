@@ -85,7 +85,7 @@ static const struct timeline_phase *phase(const struct timeline_lane *lane, cons
 	return &none;
 }
 
-/* ---- One virtual machine ----------------------------------------------------------------------- */
+/* ---- One virtual machine ----------------------------------------------------------------- */
 
 TEST(normal)
 {
@@ -198,8 +198,8 @@ TEST(missing_several)
 		vm.marks[mark].known = mark == TIMELINE_STARTED;
 	ASSERT_EQ(0, timeline_new(&vm, 1, &timeline));
 	ASSERT_EQ(4, timeline->lanes->nr);
-	EXPECT_STREQ("capture, wait, freeze and jump, kernel boot, wait again, retrieve, rebuild, replay",
-		     timeline->lanes->phases[3].name);
+	EXPECT_STREQ("capture, wait, freeze and jump, kernel boot, wait again, retrieve, rebuild, "
+		     "replay", timeline->lanes->phases[3].name);
 	timeline_free(timeline);
 }
 
@@ -218,6 +218,7 @@ TEST(no_pause)
 		ASSERT_EQ(0, timeline_new(&vm, 1, &timeline));
 		EXPECT_TRUE(isnan(timeline->lanes->pause_ms));
 		EXPECT_TRUE(isnan(phase(timeline->lanes, n ? "replay" : "capture")->ms));
+		EXPECT_TRUE(isnan(phase(timeline->lanes, "prepare, capture")->ms));
 		EXPECT_TRUE(about(phase(timeline->lanes, "wait")->ms, 40));
 		text = timeline_text(timeline, NULL, 80);
 		EXPECT_NE(NULL, strstr(text, "not known"));
@@ -242,7 +243,7 @@ TEST(nothing)
 	EXPECT_EQ(-ENODATA, timeline_new(&vm, 1, &timeline));
 }
 
-/* ---- Clocks that are none ------------------------------------------------------------------------ */
+/* ---- Clocks that are none ---------------------------------------------------------------- */
 
 /* Then the RTC has to do, and it is said. */
 static void expect_inexact(struct __test_metadata *_metadata, const struct timeline_vm *vm,
@@ -269,6 +270,7 @@ static void expect_inexact(struct __test_metadata *_metadata, const struct timel
 TEST(counter_goes_back)
 {
 	struct timeline_vm vm = stamped("guest", 2400, 0);
+	struct timeline *timeline;
 
 	for (int mark = TIMELINE_COMMAND; mark < TIMELINE_MARKS; mark++)
 		vm.marks[mark].cycles -= OLD_CYCLES;
@@ -278,6 +280,13 @@ TEST(counter_goes_back)
 	for (int mark = TIMELINE_BOOT; mark < TIMELINE_MARKS; mark++)
 		vm.marks[mark].real_ns += RTC_LAG + 400 * MS;
 	expect_inexact(_metadata, &vm, 2700 + 400);
+
+	/* Also if nothing is known of when the kernel began. */
+	vm.marks[TIMELINE_BOOT].known = false;
+	ASSERT_EQ(0, timeline_new(&vm, 1, &timeline));
+	EXPECT_FALSE(timeline->exact);
+	EXPECT_TRUE(about(timeline->lanes->pause_ms, 2700 + 400));
+	timeline_free(timeline);
 }
 
 TEST(no_counter)
@@ -309,6 +318,10 @@ TEST(counter_uneven)
 	vm = stamped("guest", 2400, 0);
 	for (int mark = 0; mark < TIMELINE_BOOT; mark++)
 		vm.marks[mark].cycles = OLD_CYCLES;
+	expect_inexact(_metadata, &vm, 2700 - 130);
+	/* In both, and in between it has gone on. */
+	for (int mark = TIMELINE_COMMAND; mark < TIMELINE_MARKS; mark++)
+		vm.marks[mark].cycles = 2 * OLD_CYCLES;
 	expect_inexact(_metadata, &vm, 2700 - 130);
 	/* Too few cycles for all the time that the new kernel says it is up. */
 	vm = stamped("guest", 2400, 0);
@@ -360,7 +373,8 @@ TEST(any_numbers)
 
 	for (int round = 0; round < 500; round++) {
 		struct timeline_vm vm = stamped("guest", 2400, 0);
-		struct packets packets = { .ns = (uint64_t []){ OLD_REAL, 0, UINT64_MAX }, .nr = 3 };
+		uint64_t ns[] = { OLD_REAL, 0, UINT64_MAX };
+		struct packets packets = { .ns = ns, .nr = 3 };
 		struct timeline *timeline;
 		char *text;
 
@@ -384,13 +398,14 @@ TEST(any_numbers)
 	}
 }
 
-/* ---- The manifest ---------------------------------------------------------------------------------- */
+/* ---- The manifest ------------------------------------------------------------------------ */
 
 TEST(manifest)
 {
 	struct vmferry_manifest_info info = {
 		.vm_id = "0f8fad5b-d9cb-469f-a165-70867728950e", .vm_name = "guest",
-		.qemu_version = "11.1.3", .kernel_release = "7.2.12", .paused_ns = OLD_MONO - 30 * MS,
+		.qemu_version = "11.1.3", .kernel_release = "7.2.12",
+		.paused_ns = OLD_MONO - 30 * MS,
 	};
 	struct vmferry_manifest_time times[] = {
 		{ "begin", OLD_MONO - 90 * MS, OLD_REAL - 90 * MS, 7 },
@@ -425,7 +440,7 @@ TEST(manifest)
 	vmferry_manifest_free(manifest);
 }
 
-/* ---- Several --------------------------------------------------------------------------------------- */
+/* ---- Several ----------------------------------------------------------------------------- */
 
 TEST(two)
 {
@@ -457,7 +472,7 @@ TEST(two)
 	timeline_free(timeline);
 }
 
-/* ---- What it looks like ------------------------------------------------------------------------------ */
+/* ---- What it looks like ------------------------------------------------------------------ */
 
 /* Each line has the same length, and a bar where the phase is. */
 TEST(text)
@@ -520,7 +535,7 @@ TEST(json)
 	timeline_free(timeline);
 }
 
-/* ---- Packets ------------------------------------------------------------------------------------------- */
+/* ---- Packets ----------------------------------------------------------------------------- */
 
 /* How many were read; or -errno, with the line. */
 static int read_text(const char *text, size_t len, struct packets *packets, size_t *line)
@@ -630,7 +645,7 @@ TEST(packets_placed)
 	timeline_free(timeline);
 }
 
-/* ---- Files ------------------------------------------------------------------------------------------------ */
+/* ---- Files ------------------------------------------------------------------------------- */
 
 FIXTURE(draw) {
 	char dir[32], file[64];
@@ -763,7 +778,8 @@ TEST_F(draw, with_gnuplot)
 TEST_F(draw, gnuplot_fails)
 {
 	int fd = open("gnuplot", O_WRONLY | O_CREAT | O_CLOEXEC, 0700);
-	static const char script[] = "#!/bin/sh\necho half\necho one >&2\necho the reason >&2\nexit 3\n";
+	static const char script[] =
+		"#!/bin/sh\necho half\necho one >&2\necho the reason >&2\nexit 3\n";
 	char *text;
 	size_t len;
 
@@ -803,7 +819,8 @@ TEST_F(draw, packets)
 	EXPECT_EQ(NULL, strstr(text, "packets"));
 	free(text);
 	self->options.packets = "nowhere";
-	expect_said(_metadata, self, "x.txt", "cannot read the packets' times from nowhere: No such");
+	expect_said(_metadata, self, "x.txt",
+		    "cannot read the packets' times from nowhere: No such file");
 }
 
 TEST_F(draw, nowhere)
