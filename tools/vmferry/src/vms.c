@@ -268,8 +268,8 @@ static const struct index_entry *entry_of(const struct vm *vm, const struct inde
 /* From now on a keeper has what belongs to it. */
 static int arrived(struct vm *vm, const struct options *options, struct json_object *vms)
 {
-	const char *session = session_of(vm, options->index);
-	int err = session ? restore_park(vm, session) : -ENOENT;
+	const struct index_entry *entry = entry_of(vm, options->index);
+	int err = entry ? restore_park(vm, entry->session) : -ENOENT;
 
 	if (!err)
 		json_object_array_add(vms, json_object_new_string(vm->name));
@@ -320,30 +320,41 @@ static int give_up(struct vm *vm, const struct options *options, struct json_obj
 	return 0;
 }
 
-static int with_index(const struct options *options, char **args, vm_fn fn)
+/* @start is when the command began. */
+static int for_arrived(const struct options *options, const struct index *index,
+		       struct stamp start, char **names, vm_fn fn, unsigned int *good)
 {
 	struct drawing drawing = {};
 	struct options with = *options;
+	int code;
+
+	with.index = index;
+	with.start = start;
+	with.drawing = &drawing;
+	code = for_each_vm(&with, names, fn, good);
+	draw(&drawing, options, options->timeline ? options->timeline : index->timeline);
+	drawing_free(&drawing);
+	return code;
+}
+
+static int with_index(const struct options *options, char **args, vm_fn fn)
+{
+	struct stamp start = stamp_now();
 	struct index index;
 	char **names;
 	unsigned int good;
 	int err, code;
 
-	with.start = stamp_now();
-	with.drawing = &drawing;
 	err = index_retrieve(options->dir, &index);
 	if (err)
 		return out_exit_code(err == -ENOENT || err == -EINVAL ?
 				     out_error(NULL, err, "the kernel before has left nothing") :
 				     err);
-	with.index = &index;
 	names = *args ? NULL : index_names(&index);
-	code = for_each_vm(&with, names ? names : args, fn, &good);
+	code = for_arrived(options, &index, start, names ? names : args, fn, &good);
 	/* Something is lost, or is to be tried again; something is not. */
 	if (code != EXIT_OK && good)
 		code = EXIT_PARTIAL;
-	draw(&drawing, options, options->timeline ? options->timeline : index.timeline);
-	drawing_free(&drawing);
 	free(names);
 	index_free(&index);
 	return code;
@@ -382,7 +393,7 @@ int verb_arrived(const struct options *options, char **args)
 static int start_saved(const struct options *options, char *name)
 {
 	char *names[] = { name, NULL };
-	struct options with = *options;
+	struct stamp start = stamp_now();
 	CLEANUP_CLOSE int sock = -1;
 	struct index index;
 	bool listed = false;
@@ -395,10 +406,8 @@ static int start_saved(const struct options *options, char *name)
 		return out_exit_code(err);
 	for (size_t n = 0; !err && n < index.nr; n++)
 		listed |= !strcmp(index.entries[n].name, name);
-	if (listed) {
-		with.index = &index;
-		err = for_each_vm(&with, names, restore, NULL);
-	}
+	if (listed)
+		err = for_arrived(options, &index, start, names, restore, NULL);
 	index_free(&index);
 	if (listed)
 		return err;
