@@ -186,12 +186,20 @@ static int leave_list(const struct options *options)
 	return err;
 }
 
+/* One after the other, so that those that were saved go along if we are not given more time. */
+static int leave(struct vm *vm, const struct options *options, struct json_object *vms)
+{
+	int err = save(vm, options, vms);
+
+	return err ? err : leave_list(options);
+}
+
 int verb_leave(const struct options *options, char **args)
 {
 	struct index running = {};
 	unsigned int good;
 	char **names = NULL;
-	int err = 0, code;
+	int err, code;
 
 	if (!*args) {
 		err = index_of_running(options->dir, &running);
@@ -200,13 +208,14 @@ int verb_leave(const struct options *options, char **args)
 			return out_exit_code(out_error(NULL, err ? err : -ENOMEM,
 						       "cannot tell what runs"));
 	}
-	code = for_each_vm(options, names ? names : args, save, &good);
+	code = for_each_vm(options, names ? names : args, leave, &good);
 	free(names);
 	index_free(&running);
-	/* Some are better than none: nobody waits for the others. */
-	err = leave_list(options);
+	/* What was saved before goes along as well. */
+	err = good ? 0 : leave_list(options);
 	if (err)
 		return out_exit_code(err);
+	/* Some are better than none: nobody waits for the others. */
 	return code != EXIT_OK && good ? EXIT_PARTIAL : code;
 }
 

@@ -75,7 +75,7 @@ echo "TAP version 13"
 cat /run/fd_store >&2
 case $VMTEST_STAGE in
 1)
-	echo 1..11
+	echo 1..12
 	[ "$(cat /proc/1/comm)" = systemd ] || die "PID 1 is systemd"
 	say "PID 1 is systemd"
 	dmesg | grep -i 'vmferry.*unknown' >&2 && die "it understands the units"
@@ -96,7 +96,10 @@ case $VMTEST_STAGE in
 	[ "$(grep -c 'it runs already' /tmp/log)" = 1 ] || die "not twice"
 	say "not twice"
 	# What a hand can do and undo, while their units do not notice
-	vmferry leave && ! running guest && ! running other || die "saved, and left to whoever jumps"
+	vmferry leave guest nobody
+	[ $? = 4 ] && ! running guest || die "one of two is saved"
+	say "one of two is saved"
+	vmferry leave && ! running other || die "saved, and left to whoever jumps"
 	grep -q "guest: saved" /tmp/log || die "saved, and left to whoever jumps"
 	say "saved, and left to whoever jumps"
 	vmferry abort other && goes_on other && in_its_unit other && vmferry show guest ||
