@@ -16,11 +16,9 @@ MEMORY=$((20 << 20))
 # What a guest has written at 0x7e00: how far it has counted, how often it has looked at all of
 # its memory, how many words were wrong.
 status() { # NAME
-	for fd in "/proc/$(cat "/run/vmferry/$1.pid" 2>/dev/null)"/fd/*; do
-		[ "$(stat -L -c %s "$fd" 2>/dev/null)" = $MEMORY ] || continue
-		dd if="$fd" bs=4 skip=$((0x7e00 / 4)) count=3 2>/dev/null | od -An -tu4
-		return
-	done
+	pid=$(cat "/run/vmferry/$1.pid" 2>/dev/null) || return
+	fd=$(stat -L -c "%s %n" "/proc/$pid"/fd/* 2>/dev/null | sed -n "s/^$MEMORY //p" | head -n 1)
+	[ -z "$fd" ] || dd if="$fd" bs=4 skip=$((0x7e00 / 4)) count=3 2>/dev/null | od -An -tu4
 }
 word() { shift "$1"; echo "$1"; }
 count() { word 1 $(status "$1"); }
@@ -31,7 +29,8 @@ goes_on() {
 	[ "$(word 3 $(status "$1"))" = 0 ]
 }
 vmferry() { /tests/vmferry "$@" >>/tmp/log 2>&1; }
-running() { [ -d "/proc/$(cat "/run/vmferry/$1.pid" 2>/dev/null || echo none)" ]; }
+# Brackets, so that it does not find itself.
+running() { grep -qs "run/vmferry/$1.[q]mp" /proc/[0-9]*/cmdline; }
 state() { systemctl show --value -p "$2" "$1"; }
 in_its_unit() { grep -qx "0::/system.slice/vmferry@$1.service" "/proc/$(cat "/run/vmferry/$1.pid")/cgroup"; }
 # As vmt_mark() does: START, FINISHED.
@@ -39,9 +38,9 @@ mark() {
 	printf "\\$(printf %o "$1")\\$(printf %o "$VMTEST_STAGE")" |
 		dd of=/sys/bus/pci/devices/0000:00:00.0/config bs=2 seek=30 conv=notrunc 2>/dev/null
 }
-# Its unit has been started by what has arrived: it was or it has failed.
+# Whatever was to be started by what has arrived, it has been, or it has failed.
 settled() {
-	while case $(state "vmferry@$1" ActiveState) in active | failed) false ;; esac; do
+	while [ -n "$(state vmferry-restore.service Job)$(state "vmferry@$1" Job)" ]; do
 		usleep 10000
 	done
 }
@@ -120,7 +119,8 @@ case $VMTEST_STAGE in
 	;;
 2)
 	echo 1..7
-	settled guest && goes_on guest && in_its_unit guest || die "it goes on in its unit"
+	settled guest && running guest && goes_on guest && in_its_unit guest ||
+		die "it goes on in its unit"
 	mark 5
 	say "it goes on in its unit"
 	[ "$(count guest)" -gt "${was%,*}" ] || die "from where it was"
@@ -139,13 +139,15 @@ case $VMTEST_STAGE in
 	printf 'memory: of the store\nsession: arrived\nin it: of the session\n' |
 		cmp - /run/fd_store >&2 || die "PID 1's files have come along"
 	say "PID 1's files have come along"
+	running other || die "stopped"
 	systemctl stop vmferry@other
 	running other && die "stopped"
 	update
 	;;
 3)
 	echo 1..5
-	settled guest && goes_on guest && in_its_unit guest || die "it goes on in its unit once more"
+	settled guest && running guest && goes_on guest && in_its_unit guest ||
+		die "it goes on in its unit once more"
 	say "it goes on in its unit once more"
 	[ "$(count guest)" -gt "${was%,*}" ] || die "from where it was"
 	say "from where it was"
@@ -154,6 +156,7 @@ case $VMTEST_STAGE in
 	say "and it alone"
 	grep -q "^memory: of the store" /run/fd_store || die "PID 1's memory has come along"
 	say "PID 1's memory has come along"
+	running guest || die "its unit stops it"
 	systemctl stop vmferry@guest
 	running guest && die "its unit stops it"
 	say "its unit stops it"
