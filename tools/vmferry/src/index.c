@@ -441,15 +441,15 @@ int index_retrieve(const char *dir, struct index *index)
 		return out_error(NULL, err, "cannot start a keeper in %s", dir);
 	session = keep_get(keep, "session");
 	if (session == -ENOENT) {
-		/* To the keeper before anything is asked of it, like all sessions. */
-		session = vmferry_session_retrieve(SESSION, LUO_TIMEOUT_MS);
-		if (session < 0) {
-			keep_end(keep);
+		err = keep_retrieve(keep, SESSION);
+		if (err) {
+			/* If it does not answer, it may have it. */
+			if (err != -EPIPE)
+				keep_end(keep);
 			keep_free(keep);
-			return session == -ENOENT || session == -EINVAL ? session :
-			       out_error(NULL, session, "cannot retrieve the session " SESSION);
+			return err == -ENOENT || err == -EINVAL ? err :
+			       out_error(NULL, err, "cannot retrieve the session " SESSION);
 		}
-		err = keep_put(keep, "session", session);
 	}
 	if (!err)
 		err = read_parked(keep, index);

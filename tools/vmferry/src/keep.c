@@ -17,11 +17,16 @@
 
 #include "sock.h"
 #include "util.h"
+#include "vmferry.h"
 
-enum op { OP_PUT = 1, OP_GET, OP_LABEL, OP_DROP, OP_END, OP_RECEIVE, OP_CANCEL };
+enum op { OP_PUT = 1, OP_GET, OP_LABEL, OP_DROP, OP_END, OP_RECEIVE, OP_CANCEL,
+	  OP_RETRIEVE };
 
 /* For somebody to connect. */
 #define CONNECT_TIMEOUT_MS 10000
+/* For the kernel's device. */
+#define LUO_TIMEOUT_MS 5000
+#define SESSION "session"
 
 struct request {
 	uint32_t op, seq, n;
@@ -57,6 +62,22 @@ static struct entry *find(struct entries *entries, const char *label)
 	return NULL;
 }
 
+/* There is to be room for one more. */
+static int reserve(struct entries *entries)
+{
+	size_t size = entries->size ? 2 * entries->size : 64;
+	struct entry *new;
+
+	if (entries->nr < entries->size)
+		return 0;
+	new = realloc(entries->entry, size * sizeof(*new));
+	if (!new)
+		return -ENOMEM;
+	entries->entry = new;
+	entries->size = size;
+	return 0;
+}
+
 /* On success, @fd is the keeper's. */
 static int put(struct entries *entries, const char *label, int fd)
 {
@@ -69,19 +90,23 @@ static int put(struct entries *entries, const char *label, int fd)
 		entry->fd = fd;
 		return 0;
 	}
-	if (entries->nr == entries->size) {
-		size_t size = entries->size ? 2 * entries->size : 64;
-		struct entry *new = realloc(entries->entry, size * sizeof(*new));
-
-		if (!new)
-			return -ENOMEM;
-		entries->entry = new;
-		entries->size = size;
-	}
+	if (reserve(entries))
+		return -ENOMEM;
 	entry = &entries->entry[entries->nr++];
-	memcpy(entry->label, label, sizeof(entry->label));
+	strcpy(entry->label, label);
 	entry->fd = fd;
 	return 0;
+}
+
+static int retrieve(struct entries *entries, const char *name)
+{
+	int session;
+
+	/* It cannot be given back. */
+	if (reserve(entries))
+		return -ENOMEM;
+	session = find(entries, SESSION) ? -EEXIST : vmferry_session_retrieve(name, LUO_TIMEOUT_MS);
+	return session < 0 ? session : put(entries, SESSION, session);
 }
 
 static int drop(struct entries *entries, const char *label)
@@ -193,6 +218,9 @@ static bool serve(struct entries *entries, int sock)
 		/* Half of it is of no use, and must not look like all. */
 		if (reply.result)
 			drop(entries, request.label);
+		break;
+	case OP_RETRIEVE:
+		reply.result = retrieve(entries, request.label);
 		break;
 	case OP_CANCEL:
 		/* It has done so by coming. */
@@ -322,6 +350,14 @@ int keep_received(struct keep *keep, bool cancel)
 
 	err = cancel ? tell(keep, OP_CANCEL, 0, NULL, -1) : 0;
 	return err ? err : answer(keep, seq, &reply, &got);
+}
+
+int keep_retrieve(struct keep *keep, const char *name)
+{
+	struct reply reply;
+	int got = -1;
+
+	return call(keep, OP_RETRIEVE, 0, name, -1, &reply, &got);
 }
 
 int keep_label(struct keep *keep, unsigned int n, char *label)

@@ -47,6 +47,14 @@ int keep_get(struct keep *keep, const char *label);
 int keep_receive(struct keep *keep, const char *label, int listener, pid_t pid);
 int keep_received(struct keep *keep, bool cancel);
 
+/*
+ * It is to retrieve the session @name, as "session". Nobody else ever has the only file of
+ * it: closing that, by dying, would give up what is in the session.
+ *
+ * Errors of vmferry_session_retrieve()
+ */
+int keep_retrieve(struct keep *keep, const char *name);
+
 /* Label of the nth file, into KEEP_LABEL_MAX + 1 bytes. -ENOENT after the last one. */
 int keep_label(struct keep *keep, unsigned int n, char *label);
 

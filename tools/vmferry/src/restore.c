@@ -14,11 +14,8 @@
 #include "util.h"
 #include "vmferry.h"
 
-#define LUO_TIMEOUT_MS 5000
-
 /*
- * The session goes to the keeper before anything is asked of it: closing it would give up
- * what is in it. What it has handed out can be had again as long as it is open.
+ * The keeper has the session from the beginning: closing it would give up what is in it. What it has handed out can be had again as long as it is open.
  */
 static int park_session(struct vm *vm, const char *name, struct keep **keep)
 {
@@ -30,16 +27,17 @@ static int park_session(struct vm *vm, const char *name, struct keep **keep)
 		return out_error(vm->name, err, "cannot start its keeper");
 	session = keep_get(*keep, "session");
 	if (session == -ENOENT) {
-		session = vmferry_session_retrieve(name, LUO_TIMEOUT_MS);
-		err = session < 0 ? session : keep_put(*keep, "session", session);
+		err = keep_retrieve(*keep, name);
 		if (err) {
 			out_error(vm->name, err, "cannot retrieve its session %s", name);
-			if (session < 0)
+			/* If it does not answer, it may have it. */
+			if (err != -EPIPE)
 				keep_end(*keep);
-			close_quietly(session);
-			session = -1;
+		} else {
+			session = keep_get(*keep, "session");
 		}
-	} else if (session < 0) {
+	}
+	if (!err && session < 0) {
 		err = out_error(vm->name, session, "cannot reach its keeper");
 	}
 	if (err) {
