@@ -365,26 +365,66 @@ static int mark(char *label, size_t size, const char *name)
 	return len < 0 || (size_t)len >= size ? -ENAMETOOLONG : 0;
 }
 
-static int drop_done(struct keep *keep, struct index *index)
+static int put_mark(struct keep *keep, const char *name)
+{
+	CLEANUP_CLOSE int session = keep_get(keep, "session");
+	char label[KEEP_LABEL_MAX + 1];
+	int err = session < 0 ? session : mark(label, sizeof(label), name);
+
+	return err ? err : keep_put(keep, label, session);
+}
+
+/* Does its keeper have what has come from the kernel before? */
+static int is_kept(const char *dir, const char *name)
+{
+	CLEANUP_CLOSE int session = -1;
+	struct keep *keep;
+	char *path;
+	int err;
+
+	if (asprintf(&path, "%s/%s.keep", dir, name) < 0)
+		return -ENOMEM;
+	err = keep_find(path, &keep);
+	free(path);
+	if (err)
+		return err == -ENOENT ? 0 : err;
+	session = keep_get(keep, "session");
+	keep_free(keep);
+	if (session < 0)
+		return session == -ENOENT ? 0 : session;
+	err = vmferry_session_direction(session);
+	return err < 0 ? err : err == VMFERRY_INCOMING;
+}
+
+/* It has a mark, and that is true already. */
+static int is_done(const char *dir, struct keep *keep, const char *name)
+{
+	char label[KEEP_LABEL_MAX + 1];
+	CLEANUP_CLOSE int fd = -1;
+	int err = mark(label, sizeof(label), name);
+
+	fd = err ? err : keep_get(keep, label);
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	err = is_kept(dir, name);
+	return err < 0 ? err : !err;
+}
+
+static int drop_done(const char *dir, struct keep *keep, struct index *index)
 {
 	size_t left = 0;
 
 	for (size_t n = 0; n < index->nr; n++) {
-		CLEANUP_CLOSE int fd = -1;
-		char label[KEEP_LABEL_MAX + 1];
-		int err = mark(label, sizeof(label), index->entries[n].name);
+		struct index_entry entry = index->entries[n];
+		int done = is_done(dir, keep, entry.name);
 
-		fd = err ? err : keep_get(keep, label);
-		if (fd < 0 && fd != -ENOENT)
-			return fd;
-		if (fd >= 0) {
-			free(index->entries[n].name);
-			free(index->entries[n].session);
-			index->entries[n] = (struct index_entry){};
+		if (done < 0)
+			return done;
+		index->entries[n] = (struct index_entry){};
+		if (done) {
+			free(entry.name);
+			free(entry.session);
 		} else {
-			struct index_entry entry = index->entries[n];
-
-			index->entries[n] = (struct index_entry){};
 			index->entries[left++] = entry;
 		}
 	}
@@ -392,18 +432,38 @@ static int drop_done(struct keep *keep, struct index *index)
 	return 0;
 }
 
-static int read_parked(struct keep *keep, struct index *index)
+/* The list itself: once it was retrieved, the session may be finished. */
+static int get_list(struct keep *keep)
 {
-	CLEANUP_CLOSE int session = keep_get(keep, "session"), fd = -1;
+	CLEANUP_CLOSE int session = keep_get(keep, "session"), list = keep_get(keep, "index");
 	int err;
 
 	if (session < 0)
 		return session;
-	fd = vmferry_session_retrieve_fd(session, VMFERRY_TOKEN_MANIFEST);
-	err = fd < 0 ? fd : read_index(fd, index);
-	if (!err)
-		err = drop_done(keep, index);
-	return err;
+	if (list == -ENOENT) {
+		list = vmferry_session_retrieve_fd(session, VMFERRY_TOKEN_MANIFEST);
+		err = list < 0 ? list : keep_put(keep, "index", list);
+		if (err)
+			return err;
+	}
+	return take_fd(&list);
+}
+
+static int read_parked(const char *dir, struct keep *keep, struct index *index)
+{
+	CLEANUP_CLOSE int list = get_list(keep);
+	int err = list < 0 ? list : read_index(list, index);
+
+	return err ? err : drop_done(dir, keep, index);
+}
+
+/* Nothing of it is left: neither is it. */
+static int end(struct keep *keep)
+{
+	CLEANUP_CLOSE int session = keep_get(keep, "session");
+	int err = session < 0 ? session : vmferry_session_finish(session);
+
+	return err ? err : keep_end(keep);
 }
 
 /*
@@ -452,7 +512,13 @@ int index_retrieve(const char *dir, struct index *index)
 		}
 	}
 	if (!err)
-		err = read_parked(keep, index);
+		err = read_parked(dir, keep, index);
+	/* Who was to end it has died. */
+	if (!err && !index->nr) {
+		err = end(keep);
+		keep_free(keep);
+		return err ? out_error(NULL, err, "cannot finish the session " SESSION) : -ENOENT;
+	}
 	keep_free(keep);
 	return err ? out_error(NULL, err, "cannot read what the kernel before has left") : 0;
 }
@@ -465,7 +531,7 @@ int index_of_parked(const char *dir, struct index *index)
 	*index = (struct index){};
 	err = find_keeper(dir, false, &keep);
 	if (!err) {
-		err = read_parked(keep, index);
+		err = read_parked(dir, keep, index);
 		keep_free(keep);
 	}
 	if (err)
@@ -473,10 +539,23 @@ int index_of_parked(const char *dir, struct index *index)
 	return err;
 }
 
+int index_mark(const char *dir, const char *name)
+{
+	struct keep *keep;
+	int err = find_keeper(dir, false, &keep);
+
+	if (err == -ENOENT)
+		return 0;
+	if (!err) {
+		err = put_mark(keep, name);
+		keep_free(keep);
+	}
+	return err ? out_error(name, err, "cannot take it off the list") : 0;
+}
+
 int index_done(const char *dir, const char *name)
 {
-	CLEANUP_CLOSE int session = -1, lock = lock_list(dir);
-	char label[KEEP_LABEL_MAX + 1];
+	CLEANUP_CLOSE int lock = lock_list(dir);
 	struct index index = {};
 	struct keep *keep;
 	int err;
@@ -486,17 +565,11 @@ int index_done(const char *dir, const char *name)
 	err = find_keeper(dir, false, &keep);
 	if (err)
 		return out_error(name, err, "it is no longer listed");
-	session = keep_get(keep, "session");
-	err = session < 0 ? session : mark(label, sizeof(label), name);
+	err = put_mark(keep, name);
 	if (!err)
-		err = keep_put(keep, label, session);
-	if (!err)
-		err = read_parked(keep, &index);
-	if (!err && !index.nr) {
-		err = vmferry_session_finish(session);
-		if (!err)
-			err = keep_end(keep);
-	}
+		err = read_parked(dir, keep, &index);
+	if (!err && !index.nr)
+		err = end(keep);
 	index_free(&index);
 	keep_free(keep);
 	return err ? out_error(name, err, "cannot take it off the list") : 0;

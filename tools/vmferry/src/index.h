@@ -57,6 +57,12 @@ int index_retrieve(const char *dir, struct index *index);
 /* The same, but only if a keeper has it already. -ENOENT if not. Says nothing. */
 int index_of_parked(const char *dir, struct index *index);
 
+/*
+ * One of them is done with as soon as its keeper ends: if that is all that is left to do, who
+ * does it may die before index_done(). Nothing if nobody has left it. Says what failed.
+ */
+int index_mark(const char *dir, const char *name);
+
 /* One of them is done with; after the last one, so is the index. Says what failed. */
 int index_done(const char *dir, const char *name);
 

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "devices.h"
+#include "index.h"
 #include "migration.h"
 #include "out.h"
 #include "process.h"
@@ -282,7 +283,9 @@ static int finish_incoming(struct vm *vm, struct keep *keep)
 
 	if (session == -ENOENT)
 		return 0;
-	return err ? out_error(vm->name, err, "it runs, but its session cannot be finished") : 0;
+	if (err)
+		return out_error(vm->name, err, "it runs, but its session cannot be finished");
+	return index_mark(vm->dir, vm->name);
 }
 
 int capture_replay(struct vm *vm, struct keep *keep, struct timeline_vm *times)

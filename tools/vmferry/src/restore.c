@@ -9,12 +9,15 @@
 
 #include "capture.h"
 #include "devices.h"
+#include "index.h"
 #include "out.h"
 #include "process.h"
 #include "util.h"
 #include "vmferry.h"
 
 /*
+ * The session, or -ENOENT, of which nothing is said, if the kernel has none of this name.
+ *
  * The keeper has the session from the beginning: closing it would give up what is in it. What it has handed out can be had again as long as it is open.
  */
 static int park_session(struct vm *vm, const char *name, struct keep **keep)
@@ -29,7 +32,8 @@ static int park_session(struct vm *vm, const char *name, struct keep **keep)
 	if (session == -ENOENT) {
 		err = keep_retrieve(*keep, name);
 		if (err) {
-			out_error(vm->name, err, "cannot retrieve its session %s", name);
+			if (err != -ENOENT)
+				out_error(vm->name, err, "cannot retrieve its session %s", name);
 			/* If it does not answer, it may have it. */
 			if (err != -EPIPE)
 				keep_end(*keep);
@@ -125,17 +129,13 @@ static int retrieve_devices(struct vm *vm, struct keep *keep, int session,
 	return 0;
 }
 
-int restore_vm(struct vm *vm, const char *name, struct timeline_vm *times)
+/* Have the keeper get all of it. */
+static int retrieve_all(struct vm *vm, struct keep *keep, int session, struct timeline_vm *times)
 {
 	struct vmferry_manifest *manifest = NULL;
-	CLEANUP_CLOSE int session = -1, fd = -1;
-	struct keep *keep = NULL;
+	CLEANUP_CLOSE int fd = -1;
 	int err;
 
-	times->marks[TIMELINE_RESTORE] = stamp_now();
-	err = session = park_session(vm, name, &keep);
-	if (err < 0)
-		return err;
 	err = retrieve(keep, session, VMFERRY_TOKEN_MANIFEST, "manifest");
 	fd = err ? err : keep_get(keep, "manifest");
 	err = fd < 0 ? fd : vmferry_manifest_read(fd, &manifest);
@@ -160,9 +160,33 @@ int restore_vm(struct vm *vm, const char *name, struct timeline_vm *times)
 		if (err)
 			out_error(vm->name, err, "cannot retrieve the devices' state");
 	}
+	vmferry_manifest_free(manifest);
+	return err;
+}
+
+int restore_vm(struct vm *vm, const char *name, struct timeline_vm *times)
+{
+	CLEANUP_CLOSE int session = -1, stream = -1;
+	struct keep *keep = NULL;
+	int err;
+
+	times->marks[TIMELINE_RESTORE] = stamp_now();
+	err = session = park_session(vm, name, &keep);
+	if (err == -ENOENT)
+		return out_error(vm->name, err, "cannot retrieve its session %s", name);
+	if (err < 0)
+		return err;
+	/*
+	 * It is what comes last. If somebody before us had come so far, then a new QEMU may have
+	 * all of it, and the session may be finished.
+	 */
+	stream = keep_get(keep, "stream");
+	if (stream == -ENOENT)
+		err = retrieve_all(vm, keep, session, times);
+	else
+		err = stream < 0 ? out_error(vm->name, stream, "cannot reach its keeper") : 0;
 	if (!err)
 		err = capture_replay(vm, keep, times);
-	vmferry_manifest_free(manifest);
 	keep_free(keep);
 	return err;
 }
@@ -174,12 +198,18 @@ int restore_give_up(struct vm *vm, const char *name)
 	int err;
 
 	err = session = park_session(vm, name, &keep);
+	/* Then there is nothing to give up. */
+	if (err == -ENOENT)
+		return 0;
 	if (err < 0)
 		return err;
 	err = vmferry_session_finish(session);
 	if (err)
 		out_error(vm->name, err, "cannot finish its session %s", name);
-	else
+	/* Before it ends: without it and its session, nothing else tells that this was meant. */
+	if (!err)
+		err = index_mark(vm->dir, vm->name);
+	if (!err)
 		err = keep_end(keep);
 	keep_free(keep);
 	return err;
