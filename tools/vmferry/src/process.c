@@ -118,6 +118,20 @@ void process_leave_cgroup(struct process_cgroup *cgroup)
 	close_quietly(cgroup->back);
 }
 
+int process_monitor(struct vm *vm, const struct vmferry_manifest *manifest)
+{
+	struct json_object *object = description(manifest);
+	const char *qmp = qmp_string(object, "qmp", NULL);
+	char *path = qmp ? strdup(qmp) : NULL;
+
+	json_object_put(object);
+	if (!path)
+		return qmp ? -ENOMEM : 0;
+	free(vm->qmp_path);
+	vm->qmp_path = path;
+	return 0;
+}
+
 /* Before it does anything, somebody has to know of it. */
 static int keep_process(int pidfd, void *keep)
 {

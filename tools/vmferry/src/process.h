@@ -23,6 +23,9 @@ struct process_cgroup process_enter_cgroup(const struct vm *vm,
 					   const struct vmferry_manifest *manifest);
 void process_leave_cgroup(struct process_cgroup *cgroup);
 
+/* Where the monitor of a manifest's QEMU is, to @vm. -ENOMEM */
+int process_monitor(struct vm *vm, const struct vmferry_manifest *manifest);
+
 /*
  * cgroup.procs of the control group for its keeper, if that is to be the one of its QEMU: then
  * that says VMFERRY_KEEPER=cgroup in its environment. Otherwise negative.

@@ -311,8 +311,12 @@ int capture_replay(struct vm *vm, struct keep *keep, struct timeline_vm *times)
 		if (!err)
 			err = read_manifest(keep, "draft", &manifest);
 	}
-	if (err)
+	if (!err)
+		err = process_monitor(vm, manifest);
+	if (err) {
+		vmferry_manifest_free(manifest);
 		return out_error(vm->name, err, "cannot tell what became of it");
+	}
 	if (old >= 0 && !has_ended(old))
 		kill_and_wait(old);
 	if (qemu >= 0 && new_qemu_runs(vm, qemu))
