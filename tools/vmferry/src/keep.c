@@ -11,7 +11,9 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,13 +22,15 @@
 #include "vmferry.h"
 
 enum op { OP_PUT = 1, OP_GET, OP_LABEL, OP_DROP, OP_END, OP_RECEIVE, OP_CANCEL,
-	  OP_RETRIEVE };
+	  OP_RETRIEVE, OP_SEND };
 
 /* For somebody to connect. */
 #define CONNECT_TIMEOUT_MS 10000
 /* For the kernel's device. */
 #define LUO_TIMEOUT_MS 5000
 #define SESSION "session"
+/* For somebody to read. */
+#define SEND_TIMEOUT_S 60
 
 struct request {
 	uint32_t op, seq, n;
@@ -171,6 +175,48 @@ static int receive(int file, int listener, pid_t pid, int client)
 	}
 }
 
+static int send_file(int file, int sock)
+{
+	struct timeval timeout = { .tv_sec = SEND_TIMEOUT_S };
+	struct stat st;
+	off_t pos = 0;
+
+	if (fstat(file, &st) ||
+	    setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)))
+		return -errno;
+	while (pos < st.st_size) {
+		ssize_t sent = sendfile(sock, file, &pos, st.st_size - pos);
+
+		if (sent < 0 && errno != EINTR)
+			return -errno;
+		if (!sent)
+			return -EIO;
+	}
+	return shutdown(sock, SHUT_WR) ? -errno : 0;
+}
+
+/* Whoever is told that it was sent can rely on the mark, and on that it was not if it is not. */
+static int send_marked(struct entries *entries, const char *label, int sock)
+{
+	struct entry *entry;
+	int mark, err;
+
+	if (reserve(entries))
+		return -ENOMEM;
+	entry = find(entries, label);
+	if (!entry || sock < 0)
+		return -ENOENT;
+	mark = fcntl(entry->fd, F_DUPFD_CLOEXEC, 0);
+	if (mark < 0)
+		return -errno;
+	err = send_file(entry->fd, sock);
+	if (!err)
+		err = put(entries, KEEP_SENT, mark);
+	if (err)
+		close(mark);
+	return err;
+}
+
 /* One request. Returns whether there may be another one through this socket. */
 static bool serve(struct entries *entries, int sock)
 {
@@ -218,6 +264,9 @@ static bool serve(struct entries *entries, int sock)
 		/* Half of it is of no use, and must not look like all. */
 		if (reply.result)
 			drop(entries, request.label);
+		break;
+	case OP_SEND:
+		reply.result = send_marked(entries, request.label, fd);
 		break;
 	case OP_RETRIEVE:
 		reply.result = retrieve(entries, request.label);
@@ -350,6 +399,14 @@ int keep_received(struct keep *keep, bool cancel)
 
 	err = cancel ? tell(keep, OP_CANCEL, 0, NULL, -1) : 0;
 	return err ? err : answer(keep, seq, &reply, &got);
+}
+
+int keep_send(struct keep *keep, const char *label, int sock)
+{
+	struct reply reply;
+	int got = -1;
+
+	return call(keep, OP_SEND, 0, label, sock, &reply, &got);
 }
 
 int keep_retrieve(struct keep *keep, const char *name)

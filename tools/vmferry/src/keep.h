@@ -55,6 +55,13 @@ int keep_received(struct keep *keep, bool cancel);
  */
 int keep_retrieve(struct keep *keep, const char *name);
 
+/*
+ * It is to send all of a file to a socket and to close that for writing. When it has, there is
+ * a file of the label KEEP_SENT, and whoever of us is there by then can tell.
+ */
+int keep_send(struct keep *keep, const char *label, int sock);
+#define KEEP_SENT "sent"
+
 /* Label of the nth file, into KEEP_LABEL_MAX + 1 bytes. -ENOENT after the last one. */
 int keep_label(struct keep *keep, unsigned int n, char *label);
 

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -70,28 +69,6 @@ static int old_qemu(struct vm *vm, int pidfd, bool received)
 	return ret < 0 ? ret : !ret;
 }
 
-/* Whether the QEMU that was to take over has done so. Otherwise it is ended. */
-static bool new_qemu_runs(struct vm *vm, int pidfd)
-{
-	struct qmp *qmp;
-	char *state;
-	bool runs;
-
-	if (has_ended(pidfd))
-		return false;
-	if (qmp_connect(vm->qmp_path, pidfd, MIGRATION_LOOK_MS, &qmp)) {
-		kill_and_wait(pidfd);
-		return false;
-	}
-	state = migration_run_state(qmp);
-	runs = state && strcmp(state, "inmigrate");
-	free(state);
-	qmp_free(qmp);
-	if (!runs)
-		kill_and_wait(pidfd);
-	return runs;
-}
-
 /* ---- The new one --------------------------------------------------------------------------- */
 
 static int read_manifest(struct keep *keep, const char *label,
@@ -139,24 +116,6 @@ static int connect_to(const char *path, int pidfd)
 	}
 }
 
-static int send_stream(int sock, int stream)
-{
-	struct stat st;
-	off_t pos = 0;
-
-	if (fstat(stream, &st))
-		return -errno;
-	while (pos < st.st_size) {
-		ssize_t sent = sendfile(sock, stream, &pos, st.st_size - pos);
-
-		if (sent < 0 && errno != EINTR)
-			return -errno;
-		if (!sent)
-			return -EIO;
-	}
-	return shutdown(sock, SHUT_WR) ? -errno : 0;
-}
-
 /* It says why it ended in its log. */
 static void show_log(struct vm *vm, off_t from)
 {
@@ -199,6 +158,31 @@ static int wait_taken(struct vm *vm, int pidfd)
 	return -ETIMEDOUT;
 }
 
+/*
+ * What the QEMU has done that somebody before us has started. Returns 1 if it has the guest,
+ * and 0 if it never can have it: then it is ended.
+ */
+static int new_qemu(struct vm *vm, struct keep *keep, int pidfd)
+{
+	CLEANUP_CLOSE int sent = keep_get(keep, KEEP_SENT);
+	int err;
+
+	if (sent == -ENOENT) {
+		kill_and_wait(pidfd);
+		return 0;
+	}
+	if (sent < 0)
+		return out_error(vm->name, sent, "cannot reach its keeper");
+	/* From now on it may have run. To kill it now would be to go back in time. */
+	err = qmp_connect(vm->qmp_path, pidfd, START_TIMEOUT_MS, &vm->qmp);
+	if (!err)
+		err = wait_taken(vm, pidfd);
+	if (err == -ESRCH || has_ended(pidfd))
+		return out_error(vm->name, 0, "it went to a new QEMU, which has ended since: it may "
+				 "have run there, and is not started from before that");
+	return err ? out_error(vm->name, err, "the new QEMU does not tell whether it runs") : 1;
+}
+
 static void reached(struct timeline_vm *times, enum timeline_mark mark)
 {
 	if (times)
@@ -206,8 +190,7 @@ static void reached(struct timeline_vm *times, enum timeline_mark mark)
 }
 
 static int hand_over(struct vm *vm, struct keep *keep, const struct vmferry_cpr *cpr,
-		     const struct vmferry_manifest *manifest, int stream,
-		     struct timeline_vm *times)
+		     const struct vmferry_manifest *manifest, struct timeline_vm *times)
 {
 	CLEANUP_CLOSE int pidfd = -1, cpr_sock = -1, main_sock = -1;
 	char *cpr_path = vm_path(vm, "cpr-in"), *main_path = vm_path(vm, "main-in");
@@ -231,7 +214,7 @@ static int hand_over(struct vm *vm, struct keep *keep, const struct vmferry_cpr 
 			err = main_sock = connect_to(main_path, pidfd);
 		}
 		if (main_sock >= 0)
-			err = send_stream(main_sock, stream);
+			err = keep_send(keep, "stream", main_sock);
 		if (!err) {
 			what = "its monitor does not answer";
 			err = qmp_connect(vm->qmp_path, pidfd, START_TIMEOUT_MS, &vm->qmp);
@@ -249,6 +232,8 @@ static int hand_over(struct vm *vm, struct keep *keep, const struct vmferry_cpr 
 			out_error(vm->name, err == -ESRCH ? 0 : err, "the new QEMU: %s%s", what,
 				  by_itself ? ", it has ended" : "");
 			show_log(vm, log);
+			/* It has not run, and can be tried again. */
+			keep_drop(keep, KEEP_SENT);
 		}
 	}
 	if (cpr_path)
@@ -319,9 +304,11 @@ int capture_replay(struct vm *vm, struct keep *keep, struct timeline_vm *times)
 	}
 	if (old >= 0 && !has_ended(old))
 		kill_and_wait(old);
-	if (qemu >= 0 && new_qemu_runs(vm, qemu))
-		goto finished;
-
+	if (qemu >= 0) {
+		err = new_qemu(vm, keep, qemu);
+		if (err)
+			goto finished;
+	}
 	err = stream < 0 ? stream : make_cpr(keep, manifest, &cpr);
 	if (err)
 		out_error(vm->name, err, "its keeper does not have all of it");
@@ -331,11 +318,11 @@ int capture_replay(struct vm *vm, struct keep *keep, struct timeline_vm *times)
 			out_error(vm->name, err, "cannot undo what was preserved");
 	}
 	if (!err)
-		err = hand_over(vm, keep, cpr, manifest, stream, times);
+		err = hand_over(vm, keep, cpr, manifest, times);
 finished:
 	vmferry_cpr_free(cpr);
 	vmferry_manifest_free(manifest);
-	if (!err)
+	if (err >= 0)
 		err = finish_incoming(vm, keep);
 	if (!err)
 		keep_end(keep);
