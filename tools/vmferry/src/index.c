@@ -1,62 +1,27 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "index.h"
+#include "index-format.h"
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "keep.h"
 #include "out.h"
-#include "qmp.h"
 #include "sock.h"
 #include "util.h"
-#include "vm.h"
 #include "vmferry.h"
 
 #define SESSION "vmferry"
-#define VERSION 1
-#define SIZE_LIMIT (1 << 20)
 #define LUO_TIMEOUT_MS 5000
 /* Not the name of a virtual machine, which does not begin with a dot. */
 #define KEEPER ".index.keep"
 #define LOCK ".index.lock"
 /* Of the one for the next kernel. That of the kernel before may be here as well. */
 #define NEXT_KEEPER ".next.keep"
-
-void index_free(struct index *index)
-{
-	for (size_t n = 0; n < index->nr; n++) {
-		free(index->entries[n].name);
-		free(index->entries[n].session);
-	}
-	free(index->entries);
-	free(index->timeline);
-	*index = (struct index){};
-}
-
-static int add(struct index *index, const char *name, const char *session)
-{
-	struct index_entry entry = { strdup(name), strdup(session) }, *entries;
-
-	entries = realloc(index->entries, (index->nr + 1) * sizeof(*entries));
-	if (entries)
-		index->entries = entries;
-	if (!entries || !entry.name || !entry.session) {
-		free(entry.name);
-		free(entry.session);
-		return -ENOMEM;
-	}
-	entries[index->nr++] = entry;
-	return 0;
-}
 
 static int keeper_answers(const char *path)
 {
@@ -105,7 +70,7 @@ static int index_of(const char *dir, const char *suffix, int (*answers)(const ch
 		}
 		if (!err) {
 			entry->d_name[len - cut] = 0;
-			err = add(index, entry->d_name, "");
+			err = index_add(index, entry->d_name, "");
 		}
 	}
 	closedir(stream);
@@ -168,125 +133,11 @@ int index_of_saved(const char *dir, bool some, struct index *index)
 
 		err = saved_session(dir, all.entries[n].name, session);
 		if (!err)
-			err = add(index, all.entries[n].name, session);
+			err = index_add(index, all.entries[n].name, session);
 		else if (some)
 			err = 0;
 	}
 	index_free(&all);
-	if (err)
-		index_free(index);
-	return err;
-}
-
-static struct json_object *stamp_json(struct stamp stamp)
-{
-	struct json_object *object = json_object_new_object();
-
-	json_object_object_add(object, "monotonic_ns", json_object_new_uint64(stamp.monotonic_ns));
-	json_object_object_add(object, "real_ns", json_object_new_uint64(stamp.real_ns));
-	json_object_object_add(object, "cycles", json_object_new_uint64(stamp.cycles));
-	return object;
-}
-
-static bool get_u64(struct json_object *object, const char *key, uint64_t *number)
-{
-	struct json_object *value;
-
-	if (!json_object_object_get_ex(object, key, &value) ||
-	    !json_object_is_type(value, json_type_int) || json_object_get_int64(value) < 0)
-		return false;
-	*number = json_object_get_uint64(value);
-	return true;
-}
-
-/* An older one does not have it, and nobody is lost for want of a picture. */
-static struct stamp read_stamp(struct json_object *root)
-{
-	struct json_object *object = NULL;
-	struct stamp stamp = {};
-
-	stamp.known = json_object_object_get_ex(root, "jump", &object) &&
-		      get_u64(object, "monotonic_ns", &stamp.monotonic_ns) &&
-		      get_u64(object, "real_ns", &stamp.real_ns) &&
-		      get_u64(object, "cycles", &stamp.cycles);
-	return stamp;
-}
-
-static int write_index(const struct index *index)
-{
-	CLEANUP_CLOSE int fd = memfd_create("vmferry-index", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	struct json_object *root = json_object_new_object(), *list = json_object_new_array();
-	const char *text;
-	size_t len;
-	int err = 0;
-
-	json_object_object_add(root, "version", json_object_new_int(VERSION));
-	for (size_t n = 0; n < index->nr; n++) {
-		struct json_object *entry = json_object_new_object();
-
-		json_object_object_add(entry, "name",
-				       json_object_new_string(index->entries[n].name));
-		json_object_object_add(entry, "session",
-				       json_object_new_string(index->entries[n].session));
-		json_object_array_add(list, entry);
-	}
-	json_object_object_add(root, "vms", list);
-	if (index->timeline)
-		json_object_object_add(root, "timeline", json_object_new_string(index->timeline));
-	/* As late as can be: what is in here cannot be changed any more. */
-	json_object_object_add(root, "jump", stamp_json(stamp_now()));
-	text = json_object_to_json_string_ext(root, JSON_C_TO_STRING_PLAIN);
-	len = strlen(text);
-	if (fd < 0 || write(fd, text, len) != (ssize_t)len ||
-	    fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE))
-		err = fd < 0 || errno ? -errno : -EIO;
-	json_object_put(root);
-	return err ? err : take_fd(&fd);
-}
-
-static int read_index(int fd, struct index *index)
-{
-	struct json_object *root, *list, *version;
-	const char *timeline;
-	struct stat st;
-	int err = 0;
-	char *text;
-
-	if (fstat(fd, &st))
-		return -errno;
-	if (st.st_size > SIZE_LIMIT)
-		return -E2BIG;
-	text = calloc(1, st.st_size + 1);
-	if (!text)
-		return -ENOMEM;
-	if (pread(fd, text, st.st_size, 0) != st.st_size) {
-		free(text);
-		return -EIO;
-	}
-	root = json_tokener_parse(text);
-	free(text);
-	if (!json_object_object_get_ex(root, "version", &version) ||
-	    !json_object_object_get_ex(root, "vms", &list) ||
-	    !json_object_is_type(list, json_type_array))
-		err = -EBADMSG;
-	else if (json_object_get_int(version) != VERSION)
-		err = -EPROTONOSUPPORT;
-	for (size_t n = 0; !err && n < json_object_array_length(list); n++) {
-		struct json_object *entry = json_object_array_get_idx(list, n);
-		const char *name = qmp_string(entry, "name", NULL);
-		const char *session = qmp_string(entry, "session", NULL);
-
-		err = name && session && vm_name_is_good(name) ? add(index, name, session) :
-								 -EBADMSG;
-	}
-	timeline = err ? NULL : qmp_string(root, "timeline", NULL);
-	if (timeline) {
-		index->timeline = strdup(timeline);
-		err = index->timeline ? 0 : -ENOMEM;
-	}
-	if (!err)
-		index->jump = read_stamp(root);
-	json_object_put(root);
 	if (err)
 		index_free(index);
 	return err;
@@ -299,7 +150,7 @@ int index_preserve(const struct index *index)
 
 	if (session < 0)
 		return out_error(NULL, session, "cannot create the session " SESSION);
-	fd = write_index(index);
+	fd = index_write(index);
 	err = fd < 0 ? fd : vmferry_session_preserve(session, fd, VMFERRY_TOKEN_MANIFEST);
 	return err ? out_error(NULL, err, "cannot preserve the list of what is saved") :
 		     take_fd(&session);
@@ -452,7 +303,7 @@ static int get_list(struct keep *keep)
 static int read_parked(const char *dir, struct keep *keep, struct index *index)
 {
 	CLEANUP_CLOSE int list = get_list(keep);
-	int err = list < 0 ? list : read_index(list, index);
+	int err = list < 0 ? list : index_read(list, index);
 
 	return err ? err : drop_done(dir, keep, index);
 }

@@ -18,6 +18,7 @@ struct index_entry {
 struct index {
 	struct index_entry *entries;
 	size_t nr;
+	unsigned int bad;	/* that many were left out, being damaged */
 	struct stamp jump;	/* when the old kernel was about to go */
 	char *timeline;		/* where the new one is to draw what ran when, or NULL */
 };

@@ -361,6 +361,8 @@ static int with_index(const struct options *options, char **args, vm_fn fn)
 				     err);
 	names = *args ? NULL : index_names(&index);
 	code = for_arrived(options, &index, start, names ? names : args, fn, &good);
+	if (code == EXIT_OK && names && index.bad)
+		code = EXIT_FAILED;
 	/* Something is lost, or is to be tried again; something is not. */
 	if (code != EXIT_OK && good)
 		code = EXIT_PARTIAL;
