@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -138,14 +139,55 @@ static int keep_process(int pidfd, void *keep)
 	return keep_put(keep, "qemu", pidfd);
 }
 
+/* A user or a group. All bits set would be none: what is asked to change to that stays. */
+static bool is_id(struct json_object *value)
+{
+	return json_object_is_type(value, json_type_int) && json_object_get_int64(value) >= 0 &&
+	       json_object_get_int64(value) < UINT32_MAX;
+}
+
+static bool are_ids(struct json_object *array)
+{
+	for (size_t n = 0; n < json_object_array_length(array); n++)
+		if (!is_id(json_object_array_get_idx(array, n)))
+			return false;
+	return true;
+}
+
+struct json_object *process_read(const char *note, struct process *process)
+{
+	struct json_object *object = note ? json_tokener_parse(note) : NULL, *uid, *gid;
+
+	*process = (struct process){
+		.environ = get(object, "environ", json_type_array),
+		.groups = get(object, "groups", json_type_array),
+		.cwd = qmp_string(object, "cwd", NULL),
+		.exe = qmp_string(object, "exe", NULL),
+		.qmp = qmp_string(object, "qmp", NULL),
+		.cgroup = qmp_string(object, "cgroup", ""),
+	};
+	uid = get(object, "uid", json_type_int);
+	gid = get(object, "gid", json_type_int);
+	if (process->environ && process->groups && process->cwd && process->exe && process->qmp &&
+	    is_id(uid) && is_id(gid) && are_ids(process->groups) &&
+	    all_are(process->environ, json_type_string)) {
+		process->uid = json_object_get_int64(uid);
+		process->gid = json_object_get_int64(gid);
+		return object;
+	}
+	json_object_put(object);
+	return NULL;
+}
+
 int process_start(struct vm *vm, struct keep *keep, const struct vmferry_manifest *manifest,
 		  const char *cpr_path, const char *main_path)
 {
-	struct json_object *object = description(manifest), *argv = json_object_new_array();
-	struct json_object *uid, *gid;
-	const char *what = "its manifest does not say how it was started", *qmp, *exe, *cgroup;
+	const char *what = "its manifest does not say how it was started";
+	struct json_object *object, *argv = json_object_new_array();
+	struct vmferry_manifest_info info = {};
+	char *log = vm_path(vm, "log"), *path;
+	struct process process;
 	struct spawn how = {};
-	char *log = vm_path(vm, "log"), *path = NULL;
 	int pidfd = -EBADMSG;
 
 	for (size_t n = 0; n < vmferry_manifest_nr_args(manifest); n++) {
@@ -154,31 +196,29 @@ int process_start(struct vm *vm, struct keep *keep, const struct vmferry_manifes
 		vmferry_manifest_get_arg(manifest, n, &arg);
 		json_object_array_add(argv, json_object_new_string(arg));
 	}
-	how.environ = get(object, "environ", json_type_array);
-	how.groups = get(object, "groups", json_type_array);
-	how.cwd = qmp_string(object, "cwd", NULL);
-	cgroup = qmp_string(object, "cgroup", "");
-	how.log = log;
-	exe = qmp_string(object, "exe", NULL);
-	qmp = qmp_string(object, "qmp", NULL);
-	uid = get(object, "uid", json_type_int);
-	gid = get(object, "gid", json_type_int);
-	if (how.environ && how.groups && how.cwd && exe && qmp && uid && gid && log &&
-	    json_object_array_length(argv) && all_are(how.environ, json_type_string) &&
-	    all_are(how.groups, json_type_int) && (path = strdup(qmp))) {
+	vmferry_manifest_get_info(manifest, &info);
+	object = process_read(info.note, &process);
+	path = object ? strdup(process.qmp) : NULL;
+	if (log && path && json_object_array_length(argv)) {
 		static const char deleted[] = " (deleted)";
-		size_t len = strlen(exe), cut = sizeof(deleted) - 1;
+		size_t len = strlen(process.exe), cut = sizeof(deleted) - 1;
 
+		how.environ = process.environ;
+		how.groups = process.groups;
+		how.cwd = process.cwd;
+		how.log = log;
 		/* It was replaced by another one of the same name. */
-		how.exe = len > cut && !strcmp(exe + len - cut, deleted) ? NULL : exe;
-		how.uid = json_object_get_int64(uid);
-		how.gid = json_object_get_int64(gid);
+		how.exe = len > cut && !strcmp(process.exe + len - cut, deleted) ? NULL :
+										    process.exe;
+		how.uid = process.uid;
+		how.gid = process.gid;
 		free(vm->qmp_path);
 		vm->qmp_path = path;
+		path = NULL;
 		/* A connection to the one there was is none to this one. */
-		unlink(path);
+		unlink(vm->qmp_path);
 		how.argv = spawn_incoming_argv(argv, cpr_path, main_path);
-		how.cgroup_fd = open_cgroup(vm, cgroup);
+		how.cgroup_fd = open_cgroup(vm, process.cgroup);
 		pidfd = spawn(&how, keep_process, keep, &what);
 		close_quietly(how.cgroup_fd);
 		json_object_put(how.argv);
@@ -187,6 +227,7 @@ int process_start(struct vm *vm, struct keep *keep, const struct vmferry_manifes
 		out_error(vm->name, pidfd, "cannot start QEMU: %s", what);
 	json_object_put(argv);
 	json_object_put(object);
+	free(path);
 	free(log);
 	return pidfd;
 }

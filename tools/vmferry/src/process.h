@@ -5,12 +5,26 @@
 #ifndef VMFERRY_PROCESS_H
 #define VMFERRY_PROCESS_H
 
+#include <sys/types.h>
+
 #include "keep.h"
 #include "vm.h"
 #include "vmferry.h"
 
 /* To be freed. NULL without memory. */
 char *process_describe(const struct vm *vm);
+
+/*
+ * What process_describe() has made. Returns what the pointers are part of, to be put; NULL if it
+ * is not what it should be.
+ */
+struct process {
+	struct json_object *environ, *groups;
+	const char *cwd, *exe, *qmp, *cgroup;
+	uid_t uid;
+	gid_t gid;
+};
+struct json_object *process_read(const char *note, struct process *process);
 
 /*
  * Be in the control group that a manifest's QEMU was in, if there is one of that name, and
