@@ -178,8 +178,8 @@ static int new_qemu(struct vm *vm, struct keep *keep, int pidfd)
 	if (!err)
 		err = wait_taken(vm, pidfd);
 	if (err == -ESRCH || has_ended(pidfd))
-		return out_error(vm->name, 0, "it went to a new QEMU, which has ended since: it may "
-				 "have run there, and is not started from before that");
+		return out_error(vm->name, 0, "it went to a new QEMU, which has ended since: it "
+				 "may have run there, and is not started from before that");
 	return err ? out_error(vm->name, err, "the new QEMU does not tell whether it runs") : 1;
 }
 

@@ -18,7 +18,8 @@
 /*
  * The session, or -ENOENT, of which nothing is said, if the kernel has none of this name.
  *
- * The keeper has the session from the beginning: closing it would give up what is in it. What it has handed out can be had again as long as it is open.
+ * The keeper has it from the beginning: closing it would give up what is in it. What it has
+ * handed out can be had again as long as it is open.
  */
 static int park_session(struct vm *vm, const char *name, struct keep **keep)
 {

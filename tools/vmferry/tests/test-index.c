@@ -106,8 +106,8 @@ TEST(entries)
 {
 	static const char * const bad[] = {
 		ENTRY("../a", "vm-a"), ENTRY("a/b", "vm-a"), ENTRY("", "vm-a"), ENTRY(".a", "vm-a"),
-		ENTRY("a", ""), "{\"name\":\"a\"}", "{\"session\":\"vm-a\"}", "{}", "[]", "1", "null",
-		"\"a\"", "{\"name\":1,\"session\":\"vm-a\"}", "{\"name\":\"a\",\"session\":[]}",
+		ENTRY("a", ""), "{\"name\":\"a\"}", "{\"session\":\"vm-a\"}", "{}", "[]", "1",
+		"null", "\"a\"", "{\"name\":1,\"session\":\"vm-a\"}", "{\"name\":\"a\",\"session\":[]}",
 		"{\"name\":null,\"session\":null}",
 		/* The first one of a name is the one. */
 		ENTRY("good", "vm-other"),
