@@ -128,7 +128,7 @@ case $VMTEST_STAGE in
 	goes_on kept || die "restore is killed"
 	hit "restore kept" 1 after RETRIEVE_FD
 	hit "restore kept" 1 after FINISH
-	hit "restore kept" 1 after BIND_IOMMUFD
+	hit "restore kept" 2 after BIND_IOMMUFD
 	hit "restore kept" 3 after IOAS_MAP_FILE
 	hit "restore kept" 2 after ATTACH_IOMMUFD_PT
 	hit "restore kept" 2 after SET_IRQS
