@@ -189,6 +189,30 @@ static void reached(struct timeline_vm *times, enum timeline_mark mark)
 		times->marks[mark] = stamp_now();
 }
 
+/*
+ * It went wrong, as @what says. If it has all of the guest's state then it may have run, whoever
+ * failed to notice, and to start the guest once more would be to go back in time.
+ */
+static void give_up_qemu(struct vm *vm, struct keep *keep, int pidfd, off_t log, int err,
+			 const char *what)
+{
+	bool by_itself = has_ended(pidfd);
+	CLEANUP_CLOSE int sent = keep_get(keep, KEEP_SENT);
+
+	vm_disconnect(vm);
+	if (!by_itself && sent != -ENOENT) {
+		out_error(vm->name, err, "the new QEMU: %s, but it may have the guest: the same "
+			  "command, once more, asks it", what);
+		return;
+	}
+	kill_and_wait(pidfd);
+	out_error(vm->name, err == -ESRCH ? 0 : err, "the new QEMU: %s%s", what,
+		  by_itself ? ", it has ended" : "");
+	show_log(vm, log);
+	/* It has not run, and can be tried again. */
+	keep_drop(keep, KEEP_SENT);
+}
+
 static int hand_over(struct vm *vm, struct keep *keep, const struct vmferry_cpr *cpr,
 		     const struct vmferry_manifest *manifest, struct timeline_vm *times)
 {
@@ -224,17 +248,8 @@ static int hand_over(struct vm *vm, struct keep *keep, const struct vmferry_cpr 
 			err = wait_taken(vm, pidfd);
 			reached(times, TIMELINE_RUNNING);
 		}
-		if (err) {
-			bool by_itself = has_ended(pidfd);
-
-			kill_and_wait(pidfd);
-			vm_disconnect(vm);
-			out_error(vm->name, err == -ESRCH ? 0 : err, "the new QEMU: %s%s", what,
-				  by_itself ? ", it has ended" : "");
-			show_log(vm, log);
-			/* It has not run, and can be tried again. */
-			keep_drop(keep, KEEP_SENT);
-		}
+		if (err)
+			give_up_qemu(vm, keep, pidfd, log, err, what);
 	}
 	if (cpr_path)
 		unlink(cpr_path);
