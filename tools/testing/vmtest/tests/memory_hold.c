@@ -209,11 +209,18 @@ static int bar_dma_buf(struct lu_dev *dev)
 
 static void preserve(struct lu_dev *dev)
 {
-	int luo = luo_open_device(), session = luo_create_session(luo, "hold");
-	int fd = memfd_create("hold", MFD_CLOEXEC), ret;
+	int fd = memfd_create("hold", MFD_CLOEXEC), luo, session, ret;
 	struct iommu *iommu = iommu_init(MODE_IOMMUFD);
 	char *mem;
 
+	luo = luo_open_device();
+	if (luo < 0)
+		vmt_die("cannot open /dev/liveupdate");
+	session = luo_create_session(luo, "hold");
+	if (session < 0) {
+		errno = -session;
+		vmt_die("no session");
+	}
 	if (fd < 0 || ftruncate(fd, SIZE))
 		vmt_die("memfd");
 	mem = map(fd);

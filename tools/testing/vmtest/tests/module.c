@@ -31,7 +31,10 @@ static unsigned int count;
 
 static void load(struct __test_metadata *_metadata)
 {
-	ASSERT_EQ(0, vmt_modload("irqbypass", NULL));
+	int ret = vmt_modload("irqbypass", NULL);
+
+	/* Not where KVM is built in: it needs it, too. */
+	ASSERT_TRUE(!ret || ret == -ENOENT);
 	ASSERT_EQ(0, vmt_modload("vfio-pci-core", NULL));
 	ASSERT_EQ(0, vmt_modload("vfio-pci", NULL));
 }
