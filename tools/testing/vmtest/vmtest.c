@@ -449,3 +449,13 @@ int vmt_modunload(const char *name)
 {
 	return syscall(SYS_delete_module, name, O_NONBLOCK) < 0 ? -errno : 0;
 }
+
+int vmt_modload_vfio_pci(void)
+{
+	int ret = vmt_modload("irqbypass", NULL);
+
+	/* Where KVM is built in, so is this. */
+	if (!ret || ret == -ENOENT)
+		ret = vmt_modload("vfio-pci-core", NULL);
+	return ret ? ret : vmt_modload("vfio-pci", NULL);
+}

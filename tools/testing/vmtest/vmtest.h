@@ -135,6 +135,8 @@ unsigned int vmt_cfg_cap(const char *bdf, uint8_t id);
 /* insmod /modules/<name>.ko; negative errno. */
 int vmt_modload(const char *name, const char *params);
 int vmt_modunload(const char *name);
+/* vfio-pci with what it needs, where it is a module. */
+int vmt_modload_vfio_pci(void);
 
 /* Small files anywhere. Negative errno, or bytes; the text is NUL-terminated. */
 int vmt_read_file(const char *path, char *buf, size_t len);

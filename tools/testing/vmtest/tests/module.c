@@ -31,12 +31,7 @@ static unsigned int count;
 
 static void load(struct __test_metadata *_metadata)
 {
-	int ret = vmt_modload("irqbypass", NULL);
-
-	/* Not where KVM is built in: it needs it, too. */
-	ASSERT_TRUE(!ret || ret == -ENOENT);
-	ASSERT_EQ(0, vmt_modload("vfio-pci-core", NULL));
-	ASSERT_EQ(0, vmt_modload("vfio-pci", NULL));
+	ASSERT_EQ(0, vmt_modload_vfio_pci());
 }
 
 static void check_driver(struct __test_metadata *_metadata, struct lu_dev *dev, const char *want)
