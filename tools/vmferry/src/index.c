@@ -90,18 +90,26 @@ int index_of_running(const char *dir, struct index *index)
 	return index_of(dir, ".qmp", monitor_answers, index);
 }
 
-/* Its session's name, if it has all that the next kernel needs. */
-static int saved_session(const char *dir, const char *name, char *session_name)
+/* The keeper of a virtual machine. */
+static int find_vm_keeper(const char *dir, const char *name, struct keep **keep)
 {
-	CLEANUP_CLOSE int session = -1, manifest = -1;
-	struct keep *keep;
 	char *path;
 	int err;
 
 	if (asprintf(&path, "%s/%s.keep", dir, name) < 0)
 		return -ENOMEM;
-	err = keep_find(path, &keep);
+	err = keep_find(path, keep);
 	free(path);
+	return err;
+}
+
+/* Its session's name, if it has all that the next kernel needs. */
+static int saved_session(const char *dir, const char *name, char *session_name)
+{
+	CLEANUP_CLOSE int session = -1, manifest = -1;
+	struct keep *keep;
+	int err = find_vm_keeper(dir, name, &keep);
+
 	if (err)
 		return out_error(name, err, "cannot reach its keeper");
 	session = keep_get(keep, "session");
@@ -231,13 +239,8 @@ static int is_kept(const char *dir, const char *name)
 {
 	CLEANUP_CLOSE int session = -1;
 	struct keep *keep;
-	char *path;
-	int err;
+	int err = find_vm_keeper(dir, name, &keep);
 
-	if (asprintf(&path, "%s/%s.keep", dir, name) < 0)
-		return -ENOMEM;
-	err = keep_find(path, &keep);
-	free(path);
 	if (err)
 		return err == -ENOENT ? 0 : err;
 	session = keep_get(keep, "session");
