@@ -42,9 +42,7 @@ FIXTURE_SETUP(override)
 	ASSERT_NE(NULL, other);
 	self->luo = luo_open_device();
 	ASSERT_LE(0, self->luo);
-	if (!strcmp(vmt_param("flavour"), "mod")) {
-		ASSERT_EQ(0, vmt_modload_vfio_pci());
-	}
+	ASSERT_EQ(0, strcmp(vmt_param("flavour"), "mod") ? 0 : vmt_modload_vfio_pci());
 	ASSERT_EQ(COUNT, lu_find(devs, LU_MAX_DEVS));
 	self->iommu = iommu_init(MODE_IOMMUFD);
 }
